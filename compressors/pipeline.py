@@ -1,0 +1,215 @@
+"""`split → score → select → render`: pure, synchronous, no I/O of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import units as cutting
+from .allocate import allocate
+from .forced import forced
+from .rank import arrange, by_relevance
+from .recipes import Parts
+from .render import join, render, spans_of
+from .select import Piece
+from .stages import Reader
+from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Units
+
+LOWEST = -1e9  # score of a unit no piece falls into
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """One document cut up and counted, before any score."""
+
+    document: Document
+    text: str  # as tokenizers can take it; same length as the document's
+    sentences: Units
+    token_spans: np.ndarray
+    tokens_in: int
+
+
+class Pipeline:
+    """One recipe's parts and one reader, callable on requests; safe to call from several threads."""
+
+    def __init__(self, parts: Parts, reader: Reader) -> None:
+        self.parts, self.reader = parts, reader
+
+    def __call__(self, request: Request) -> Result:
+        """Compress; raises InvalidRequest or BudgetUnreachable for what the request itself rules out."""
+        check(request, self.parts)
+        documents = self._prepare(request.documents)
+        total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
+        if unchanged := whole(request, total):
+            return as_is(request, documents, total, unchanged)
+        split = self.parts.splitter
+        segments = [s for i, p in enumerate(documents) for s in split(p.document, i, p.sentences)]
+        scores = self.parts.scorer(request.query, segments)
+        grouped: list[list[Scores]] = [[] for _ in documents]
+        for segment, score in zip(segments, scores, strict=True):
+            grouped[segment.document].append(score)
+        best = [max((s.relevance for s in g), default=LOWEST) for g in grouped]
+        pieces = [self._piece(request, p, g) for p, g in zip(documents, grouped, strict=True)]
+        if request.top_documents is not None:
+            pieces = only(pieces, by_relevance(best)[: request.top_documents])
+        order = arrange(best, request.order)
+        kept, warnings = allocate(request, pieces, total, self.reader, self.parts.logit, order)
+        return self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
+
+    def _prepare(self, documents: Sequence[Document]) -> list[Prepared]:
+        texts = [cutting.printable(d.text) for d in documents]
+        return [
+            Prepared(document=d, text=t, sentences=cutting.sentences(t), token_spans=spans, tokens_in=len(spans))
+            for d, t, spans in zip(documents, texts, self.reader.spans(texts), strict=True)
+        ]
+
+    def _piece(self, request: Request, p: Prepared, scores: Sequence[Scores]) -> Piece:
+        unit = request.unit or self.parts.unit
+        if unit == "sentence":
+            units = p.sentences
+        elif unit == "word":
+            units = cutting.words(p.text)
+        else:
+            units = cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text))
+        at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
+        return Piece(
+            text=p.text,
+            units=units,
+            score=self._unit_scores(units, p.sentences, scores),
+            forced=forced(p.document, units, p.sentences, request.keep),
+            cost=np.bincount(at, minlength=len(units)),
+            allowed=np.ones(len(units), bool),
+        )
+
+    def _unit_scores(self, units: Units, sentences: Units, scores: Sequence[Scores]) -> np.ndarray:
+        """Mean piece score of each unit, drawn towards its sentence's mean by the recipe's `coherence`."""
+        if not scores:
+            return np.full(len(units), LOWEST)
+        pieces = np.concatenate([s.pieces for s in scores])
+        keep = np.concatenate([s.keep for s in scores]).astype(np.float64)
+        own = pooled(units, pieces, keep)
+        if units is sentences:
+            return own
+        around = pooled(sentences, pieces, keep)[cutting.owners(sentences, units.starts)]
+        own = np.where(own > LOWEST, own, around)
+        c = self.parts.coherence
+        return c * around + (1 - c) * own
+
+    def _result(
+        self,
+        request: Request,
+        documents: Sequence[Prepared],
+        grouped: Sequence[Sequence[Scores]],
+        best: Sequence[float],
+        pieces: Sequence[Piece],
+        kept: Sequence[np.ndarray],
+        order: Sequence[int],
+        total: int,
+        warnings: list[str],
+    ) -> Result:
+        texts = [render(p.text, p.units, k) for p, k in zip(pieces, kept, strict=True)]
+        joined = join(request.separator, (texts[i] for i in order))
+        asked = bool(request.query and request.query.strip())
+        out = []
+        for i, p in enumerate(documents):
+            spans = spans_of(p.text, pieces[i].units, kept[i])
+            out.append(
+                Compressed(
+                    id=p.document.id,
+                    text="".join(p.document.text[a:b] for a, b in spans),
+                    spans=spans,
+                    score=self.parts.probability(best[i]) if asked and self.parts.calibrated else None,
+                    tokens_in=p.tokens_in,
+                    tokens_out=self.reader.count([texts[i]])[0] if texts[i] else 0,
+                    segments=len(grouped[i]),
+                    cached=sum(s.cached for s in grouped[i]),
+                    units=[
+                        (int(a), int(b), round(self.parts.probability(float(v)), 4))
+                        for a, b, v in zip(pieces[i].units.starts, pieces[i].units.ends, pieces[i].score, strict=True)
+                    ],
+                )
+            )
+        tokens_out = self.reader.count([joined])[0] if joined else 0
+        return Result(
+            text=join(request.separator, (out[i].text for i in order)),
+            documents=out,
+            order=order,
+            tokens_in=total,
+            tokens_out=tokens_out,
+            segments=sum(d.segments for d in out),
+            cached=sum(d.cached for d in out),
+            warnings=warnings,
+        )
+
+
+def check(request: Request, parts: Parts) -> None:
+    """What no stage can answer."""
+    budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
+    if not parts.calibrated and any(b.kind == "threshold" for b in budgets):
+        raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")
+    if request.top_documents is not None and request.top_documents < 1:
+        raise InvalidRequest("top_documents must be at least 1", param="top_documents")
+    if request.top_documents is not None and not (request.query and request.query.strip()):
+        raise InvalidRequest("top_documents needs a query", param="top_documents")
+
+
+def whole(request: Request, total: int) -> str | None:
+    """Why the input is returned as it is, or None: nothing to drop, so no model is asked."""
+    if request.top_documents is not None and request.top_documents < len(request.documents):
+        return None
+    if request.order != "source" or any(d.budget for d in request.documents):
+        return None
+    kind, value = request.budget.kind, request.budget.value
+    if kind == "rate" and value >= 1:
+        return "rate is 1: the input is returned unchanged"
+    if kind == "tokens" and request.scope == "global" and total <= value:
+        return f"the input has {total} tokens, the budget {int(value)}: it is returned unchanged"
+    return None
+
+
+def as_is(request: Request, documents: Sequence[Prepared], total: int, why: str) -> Result:
+    out = [
+        Compressed(
+            id=p.document.id,
+            text=p.document.text,
+            spans=spans_of(p.text, p.sentences, np.ones(len(p.sentences), bool)),
+            score=None,
+            tokens_in=p.tokens_in,
+            tokens_out=p.tokens_in,
+            segments=0,
+            cached=0,
+        )
+        for p in documents
+    ]
+    return Result(
+        text=join(request.separator, (d.text for d in out)),
+        documents=out,
+        order=list(range(len(out))),
+        tokens_in=total,
+        tokens_out=total,
+        segments=0,
+        cached=0,
+        warnings=[why],
+    )
+
+
+def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Mean score of the pieces that begin in each unit; LOWEST where none does. float64 [N]"""
+    at = cutting.owners(units, pieces[:, 0])
+    count = np.bincount(at, minlength=len(units))
+    total = np.bincount(at, weights=keep, minlength=len(units))
+    return np.where(count > 0, total / np.maximum(count, 1), LOWEST)
+
+
+def only(pieces: Sequence[Piece], numbers: Sequence[int]) -> list[Piece]:
+    """The same pieces with every unit of the others dropped, forced ones too."""
+    chosen = set(numbers)
+    none = [np.zeros(len(p.units), bool) for p in pieces]
+    return [
+        p
+        if i in chosen
+        else Piece(text=p.text, units=p.units, score=p.score, forced=none[i], cost=p.cost, allowed=none[i])
+        for i, p in enumerate(pieces)
+    ]

@@ -1,0 +1,20 @@
+"""Documents by relevance: which stay, and in which order they are rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .types import Order
+
+
+def by_relevance(scores: Sequence[float]) -> list[int]:
+    """Document numbers, best first; ties keep their order."""
+    return sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+
+
+def arrange(scores: Sequence[float], order: Order) -> list[int]:
+    """Document numbers in rendering order; `two_stage` puts the best at both ends (LongLLMLingua, §4.2)."""
+    if order == "source":
+        return list(range(len(scores)))
+    ranked = by_relevance(scores)
+    return ranked if order == "relevance" else ranked[::2] + ranked[1::2][::-1]

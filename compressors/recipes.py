@@ -1,0 +1,110 @@
+"""THE table: a recipe is a versioned name for a choice of parts. A new method is one file and one row here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from laconic.models import Model
+
+from .score_lexical import LexicalScorer
+from .score_token import TokenScorer
+from .split import SentenceSplitter, WholeSplitter
+from .stages import Scorer, Splitter
+from .types import InvalidRequest, UnitName, UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a recipe is made of, bound to a model where it has one."""
+
+    splitter: Splitter
+    scorer: Scorer
+    unit: UnitName
+    coherence: float = 0.0  # share of the sentence's score in a smaller unit's
+    calibrated: bool = False  # scores are logits of probabilities
+    temperature: float = 1.0
+    offset: float = 0.0
+
+    def probability(self, score: float) -> float:
+        """A score as a probability (Platt scaling, parameters from the card)."""
+        if not self.calibrated:
+            return score
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, score / self.temperature + self.offset))))
+
+    def logit(self, probability: float) -> float:
+        """The score at which `probability` begins."""
+        p = min(max(probability, 1e-12), 1 - 1e-12)
+        return (math.log(p / (1 - p)) - self.offset) * self.temperature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One row: what it is called, what it does, whose method it is, and how its parts are made."""
+
+    name: str
+    summary: str
+    source: str
+    unit: UnitName
+    needs_model: bool
+    build: Callable[[Recipe, Model | None], Parts]
+
+
+def _token_parts(recipe: Recipe, model: Model | None) -> Parts:
+    if model is None:
+        raise InvalidRequest(f"recipe {recipe.name} needs a model", param="model")
+    card = model.card
+    return Parts(
+        splitter=SentenceSplitter(lambda texts: [e.spans for e in model.tokenizer.encode(texts)], card.segment_tokens),
+        scorer=TokenScorer(model.backend, model.tokenizer),
+        unit=recipe.unit,
+        coherence=card.coherence,
+        calibrated=True,
+        temperature=card.temperature,
+        offset=card.offset,
+    )
+
+
+def _lexical_parts(recipe: Recipe, model: Model | None) -> Parts:
+    return Parts(splitter=WholeSplitter(), scorer=LexicalScorer(), unit=recipe.unit)
+
+
+RECIPES: dict[str, Recipe] = {
+    r.name: r
+    for r in (
+        Recipe(
+            name="token.v1",
+            summary="token classification; words of the best sentences, to the exact budget",
+            source="Provence (ICLR 2025) with a query, LLMLingua-2 (ACL Findings 2024) without",
+            unit="word",
+            needs_model=True,
+            build=_token_parts,
+        ),
+        Recipe(
+            name="sentence.v1",
+            summary="token classification pooled over sentences; whole sentences only",
+            source="Provence (ICLR 2025), sentence rounding",
+            unit="sentence",
+            needs_model=True,
+            build=_token_parts,
+        ),
+        Recipe(
+            name="lexical.v1",
+            summary="no model: BM25 sentences with a query, word frequency without",
+            source="Okapi BM25 (Robertson & Zaragoza 2009); SumBasic (Nenkova & Vanderwende 2005)",
+            unit="sentence",
+            needs_model=False,
+            build=_lexical_parts,
+        ),
+    )
+}
+DEFAULT = "token.v1"
+
+
+def parts(name: str, model: Model | None) -> Parts:
+    """The parts of a recipe by name; raises UnknownName."""
+    if name not in RECIPES:
+        raise UnknownName(f"no recipe {name[:80]!r}; there are {', '.join(RECIPES)}", param="recipe")
+    recipe = RECIPES[name]
+    return recipe.build(recipe, model if recipe.needs_model else None)

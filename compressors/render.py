@@ -1,0 +1,49 @@
+"""From kept units to text: spans are merged, trimmed at the end, and sliced out of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .types import Span, Units
+
+
+def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
+    """Kept units as maximal spans, and one white-space character of the source where two would else be glued.
+
+    White space after the last kept unit is dropped: it is no text worth a token.
+    """
+    if kept.all():
+        return [Span(0, len(text))] if text else []
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], kept.astype(np.int8), [0]))))
+    spans: list[Span] = []
+    for a, b in edges.reshape(-1, 2):
+        start, end = int(units.starts[a]), int(units.ends[b - 1])
+        if spans and not text[spans[-1].end - 1].isspace() and not text[start].isspace():
+            space = _last_space(text, spans[-1].end, start)
+            if space == start - 1:
+                start = space
+            elif space >= 0:
+                spans.append(Span(space, space + 1))
+        spans.append(Span(start, end))
+    while spans:
+        start, end = spans.pop()
+        if trimmed := text[start:end].rstrip():
+            spans.append(Span(start, start + len(trimmed)))
+            break
+    return spans
+
+
+def _last_space(text: str, start: int, end: int) -> int:
+    return next((i for i in range(end - 1, start - 1, -1) if text[i].isspace()), -1)
+
+
+def render(text: str, units: Units, kept: np.ndarray) -> str:
+    """The kept text of one document: its spans in source order, nothing else."""
+    return "".join(text[a:b] for a, b in spans_of(text, units, kept))
+
+
+def join(separator: str, texts: Iterable[str]) -> str:
+    """Documents as one text; empty ones leave no separator behind."""
+    return separator.join(t for t in texts if t)

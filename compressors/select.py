@@ -1,0 +1,101 @@
+"""Choosing units: one total order, and the longest prefix of it that the budget allows.
+
+Because every selection is a prefix of the same order, a smaller budget keeps a subset of a larger one's.
+The count that decides is the reader's, taken on the rendered text, not a sum of estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .render import join, render
+from .stages import Reader
+from .types import Units
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """One document as the selector sees it."""
+
+    text: str
+    units: Units
+    score: np.ndarray  # float64 [N]
+    forced: np.ndarray  # bool [N]
+    cost: np.ndarray  # int64 [N], the reader's tokens that end in each unit
+    allowed: np.ndarray  # bool [N], False where a narrower budget has dropped the unit
+
+
+class Counter:
+    """Reader tokens of a set of kept units over several documents; only changed documents are counted again."""
+
+    def __init__(self, reader: Reader, pieces: Sequence[Piece], separator: str, order: Sequence[int]) -> None:
+        self.reader, self.pieces, self.separator, self.order = reader, pieces, separator, order
+        self.memo: dict[tuple[int, bytes], tuple[str, int]] = {}
+        self.gap = reader.count([separator])[0] if len(pieces) > 1 else 0
+
+    def __call__(self, kept: Sequence[np.ndarray]) -> int:
+        """An upper estimate of the joined text's tokens: documents and separators counted apart."""
+        full = [self._one(i, k) for i, k in enumerate(kept)]
+        return sum(n for _, n in full) + self.gap * max(0, sum(bool(t) for t, _ in full) - 1)
+
+    def joined(self, kept: Sequence[np.ndarray]) -> int:
+        """The count of the text as it is handed over."""
+        texts = [self._one(i, kept[i])[0] for i in self.order]
+        return self.reader.count([join(self.separator, texts)])[0]
+
+    def _one(self, i: int, kept: np.ndarray) -> tuple[str, int]:
+        key = (i, np.packbits(kept).tobytes())
+        if key not in self.memo:
+            text = render(self.pieces[i].text, self.pieces[i].units, kept) if kept.any() else ""
+            self.memo[key] = (text, self.reader.count([text])[0] if text else 0)
+        return self.memo[key]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Kept units of each document, and by how many tokens the forced ones alone exceed the budget."""
+
+    kept: list[np.ndarray]
+    excess: int
+
+
+def above(pieces: Sequence[Piece], threshold: float) -> list[np.ndarray]:
+    """Every unit whose score (a logit) reaches `threshold` (a logit), and the forced ones."""
+    return [p.forced | (p.allowed & (p.score >= threshold)) for p in pieces]
+
+
+def within(
+    pieces: Sequence[Piece], budget: int, reader: Reader, separator: str = "", order: Sequence[int] | None = None
+) -> Selection:
+    """The longest prefix of (forced, score, position) that `reader` counts as at most `budget` tokens.
+
+    `order` is how the documents will be joined.
+    """
+    forced = np.concatenate([p.forced for p in pieces])
+    allowed = np.concatenate([p.allowed for p in pieces]) | forced
+    score = np.concatenate([p.score for p in pieces])
+    cost = np.concatenate([p.cost for p in pieces])
+    best = np.lexsort((np.arange(len(score)), -score, ~forced, ~allowed))[: int(allowed.sum())]
+    edges = np.cumsum([len(p.units) for p in pieces])[:-1]
+    count = Counter(reader, pieces, separator, range(len(pieces)) if order is None else order)
+
+    def prefix(k: int) -> list[np.ndarray]:
+        kept = np.zeros(len(score), bool)
+        kept[best[:k]] = True
+        return np.split(kept, edges)
+
+    least = int(forced.sum())
+    if least and (excess := count.joined(prefix(least)) - budget) > 0:
+        return Selection(kept=prefix(least), excess=excess)
+    k = max(least, int(np.searchsorted(np.cumsum(cost[best]), budget, side="right")))
+    # one unit at a time in both directions: that is what makes prefixes of two budgets nest
+    while k > least and count(prefix(k)) > budget:
+        k -= 1
+    while k < len(best) and count(prefix(k + 1)) <= budget:
+        k += 1
+    while k > least and count.joined(prefix(k)) > budget:
+        k -= 1
+    return Selection(kept=prefix(k), excess=0)

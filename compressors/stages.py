@@ -1,0 +1,34 @@
+"""The seams of the pipeline. Each is one call; wrappers (caches, batchers) have the shape of what they wrap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from .types import Document, Scores, Segment, Units
+
+
+class Splitter(Protocol):
+    """Cuts one document into segments that tile its text, blank ones left out."""
+
+    def __call__(self, document: Document, number: int, sentences: Units) -> list[Segment]: ...
+
+
+class Scorer(Protocol):
+    """Scores segments, all at once and each on its own: no segment's scores depend on its neighbours."""
+
+    def __call__(self, query: str | None, segments: Sequence[Segment]) -> list[Scores]: ...
+
+
+class Reader(Protocol):
+    """The downstream model's tokenizer: what budgets are counted in."""
+
+    name: str
+
+    def count(self, texts: Sequence[str]) -> list[int]: ...
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Character span of each token of each text, int64 [N, 2]."""
+        ...

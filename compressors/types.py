@@ -1,0 +1,166 @@
+"""The words of the pipeline as frozen values; see GLOSSARY.md for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+BudgetKind = Literal["rate", "tokens", "threshold"]
+Order = Literal["source", "relevance", "two_stage"]
+Scope = Literal["global", "document"]
+UnitName = Literal["token", "word", "sentence"]
+
+
+class LaconicError(Exception):
+    """Root of every error a caller can cause or must handle; `code` is stable, `param` names the field."""
+
+    code = "internal"
+    status = 500
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.param = message, param
+
+
+class InvalidRequest(LaconicError):
+    """The request contradicts itself or asks for something that does not exist here."""
+
+    code, status = "invalid_request", 422
+
+
+class UnknownName(InvalidRequest):
+    """A recipe, model or reader that is not installed."""
+
+    code, status = "unknown_name", 404
+
+
+class BudgetUnreachable(InvalidRequest):
+    """What must be kept alone exceeds the budget; the message says by how much."""
+
+    code = "budget_unreachable"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """How much may be kept. `value` is a fraction of input tokens, a token count, or a probability."""
+
+    kind: BudgetKind
+    value: float
+
+    def __post_init__(self) -> None:
+        low, high = {"rate": (0.0, 1.0), "tokens": (1, 2**31), "threshold": (0.0, 1.0)}[self.kind]
+        # written so that NaN fails too
+        if not (low <= self.value <= high) or (self.kind == "rate" and self.value == 0):
+            bounds = {"rate": "in (0, 1]", "tokens": "at least 1", "threshold": "in [0, 1]"}[self.kind]
+            raise InvalidRequest(f"budget.{self.kind} must be {bounds}", param=f"budget.{self.kind}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """One input text; `compress=False` passes it through whole, its tokens counted."""
+
+    text: str
+    id: str = "0"
+    title: str | None = None
+    budget: Budget | None = None
+    compress: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keep:
+    """What is kept whatever its score: units that touch a string, a pattern's match, a digit, the first sentence."""
+
+    strings: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    digits: bool = False
+    first_sentence: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.strings or self.patterns or self.digits or self.first_sentence)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """Everything one compression depends on, apart from the model."""
+
+    documents: Sequence[Document]
+    budget: Budget
+    query: str | None = None
+    keep: Keep = field(default_factory=Keep)
+    unit: UnitName | None = None  # None: the recipe's own
+    scope: Scope = "global"
+    order: Order = "source"
+    top_documents: int | None = None
+    on_over_budget: Literal["error", "warn"] = "error"
+    separator: str = "\n\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """The run of one document that goes through a model on its own; `start` is its offset in the document."""
+
+    document: int
+    start: int
+    text: str
+    title: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """One segment's scores: pieces [N, 2] as document offsets, a logit per piece, a relevance logit."""
+
+    pieces: np.ndarray  # int64 [N, 2]
+    keep: np.ndarray  # float32 [N], higher means keep
+    relevance: float
+    cached: bool = False
+
+
+class Span(NamedTuple):
+    """Half-open character offsets into a document's text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Units:
+    """A document cut into what a selector keeps or drops; the units tile the text exactly."""
+
+    starts: np.ndarray  # int64 [N]
+    ends: np.ndarray  # int64 [N]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compressed:
+    """One document's result: its kept text is exactly its spans joined."""
+
+    id: str
+    text: str
+    spans: Sequence[Span]
+    score: float | None  # probability that the document is relevant; None without a query or a model
+    tokens_in: int
+    tokens_out: int
+    segments: int
+    cached: int
+    units: Sequence[tuple[int, int, float]] = ()  # start, end, keep probability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The answer to a Request; `text` is the documents' texts joined by the separator, in `order`."""
+
+    text: str
+    documents: Sequence[Compressed]  # in the order of the request
+    order: Sequence[int]  # numbers of the documents in the order of `text`
+    tokens_in: int
+    tokens_out: int
+    segments: int
+    cached: int
+    warnings: Sequence[str] = ()

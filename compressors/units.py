@@ -1,0 +1,103 @@
+"""Cutting text into sentences, words and tokens. Units tile the text: white space belongs to the unit before it.
+
+Prose sentences come from `sentencex` (Wikimedia's rule-based splitter, abbreviations of many languages).
+Around it stand a few structural rules, because retrieved text is not only prose: a line break ends a sentence
+unless the line is wrapped prose, fenced code and tables go line by line, and CJK full stops always end one.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+import numpy as np
+import sentencex
+
+from .types import Units
+
+# A wrapped line: ends in mid-sentence and goes on in lower case, as in mail and PDF text.
+_WRAPPED = re.compile(r"[^\W\d_,;-]\s*\n(?=[a-z])|[,;-][ \t]*\n(?=[^\W\d_])")
+_FENCE = re.compile(r"[ \t]*(```|~~~)")
+_CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
+_LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
+_CODE = re.compile(r"[{}();=<>|]\s*$|^\s*([|#@]|//|def |class |import |return |<)")
+# one han, kana, hangul-less syllabic or Thai/Lao/Khmer/Myanmar character is a word: no spaces there
+_WORD = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    r"\U00020000-\U0003ffff]\s*"
+    r"|[^\s\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    r"\U00020000-\U0003ffff]+\s*"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The same text, same length, with what no tokenizer accepts (lone surrogates) replaced."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def from_starts(starts: list[int], length: int) -> Units:
+    """Units that begin at `starts` and tile [0, length); the first one takes what stands before it."""
+    if length == 0:
+        return Units(starts=np.zeros(0, np.int64), ends=np.zeros(0, np.int64))
+    begin = np.array(sorted({0, *(s for s in starts if 0 < s < length)}), np.int64)
+    return Units(starts=begin, ends=np.append(begin[1:], length))
+
+
+def words(text: str) -> Units:
+    """Runs without white space, and single characters of scripts that write none."""
+    return from_starts([m.start() for m in _WORD.finditer(text)], len(text))
+
+
+def tokens(ends: list[int], length: int) -> Units:
+    """The reader's own tokens, from the offset just past each."""
+    return from_starts(list(ends), length)
+
+
+def sentences(text: str) -> Units:
+    """Sentences, list items, table rows, headings and code lines."""
+    clean = printable(text)
+    starts: list[int] = []
+    for start, end, code in _lines(clean):
+        starts.append(start)
+        if not code:
+            starts += [start + at for at in _prose(clean[start:end])]
+    return from_starts(starts, len(text))
+
+
+def _lines(text: str) -> list[tuple[int, int, bool]]:
+    """Lines with their line breaks, wrapped lines of prose joined, and whether each is code or a table row."""
+    wrapped = {m.end() for m in _WRAPPED.finditer(text)}
+    out: list[tuple[int, int, bool]] = []
+    start, fenced = 0, False
+    for m in _LINE.finditer(text):
+        fence = _FENCE.match(m.group()) is not None
+        fenced = fenced != fence
+        if m.end() in wrapped and not fenced and not fence:
+            continue
+        line = text[start : m.end()]
+        out.append((start, m.end(), fenced or fence or (len(line) < 400 and _CODE.search(line) is not None)))
+        start = m.end()
+    return out
+
+
+def _prose(block: str) -> list[int]:
+    found = {int(b["start_index"]) for b in sentencex.get_sentence_boundaries("en", block)}
+    for m in _CJK_STOP.finditer(block):
+        end = m.end()
+        while end < len(block) and block[end].isspace():
+            end += 1
+        found.add(end)
+    return sorted(found)
+
+
+def owners(units: Units, positions: np.ndarray) -> np.ndarray:
+    """The number of the unit that holds each character position; units must tile the text."""
+    return np.searchsorted(units.starts, positions, side="right") - 1
+
+
+def containing(units: Units, start: int, end: int) -> range:
+    """Numbers of the units that a half-open character range touches."""
+    if start >= end or not len(units):
+        return range(0)
+    return range(bisect_right(units.starts, start) - 1, int(np.searchsorted(units.starts, end, side="left")))

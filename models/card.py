@@ -1,0 +1,74 @@
+"""A card: the declared facts of a model. Code reads facts from here and never from a model's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class CardError(ValueError):
+    """A card that is missing, unreadable, or contradicted by its files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What `card.json` beside the weights says.
+
+    `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in model tokens;
+    `temperature` and `offset` turn scores into probabilities; `coherence` and `relevance_weight` say how token,
+    sentence and segment scores combine; `files` maps each profile to its weights; `sha256` covers every file.
+    """
+
+    name: str
+    revision: str
+    summary: str
+    licence: str
+    files: Mapping[str, str]
+    sha256: Mapping[str, str]
+    segment_tokens: int = 240
+    query_tokens: int = 64
+    title_tokens: int = 16
+    temperature: float = 1.0
+    offset: float = 0.0
+    coherence: float = 0.0
+    relevance_weight: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
+
+    @staticmethod
+    def read(folder: Path) -> Card:
+        """Parse `folder/card.json`; raises CardError with what is wrong."""
+        path = folder / "card.json"
+        try:
+            return Card(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise CardError(f"{path} does not exist") from None
+        except (TypeError, ValueError) as e:
+            raise CardError(f"{path} is not a card: {e}") from None
+
+    def verify(self, folder: Path, names: list[str]) -> None:
+        """Check the sha256 of the named files; raises CardError at the first that differs."""
+        for name in names:
+            if name not in self.sha256:
+                raise CardError(f"{folder / name} is not listed on the card")
+            if digest(folder / name) != self.sha256[name]:
+                raise CardError(f"{folder / name} is not the file the card was written for")
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, hexadecimal; raises CardError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _old(file)
+    except OSError as e:
+        raise CardError(f"{path} cannot be read: {e.strerror}") from None
+
+
+def _old(file: Any) -> str:  # Python 3.10 has no file_digest
+    h = hashlib.sha256()
+    while block := file.read(1 << 20):
+        h.update(block)
+    return h.hexdigest()

@@ -1,0 +1,43 @@
+"""Opening models: the only place that reads weights from disk. Nothing is fetched; every file is verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .backend import Backend
+from .card import Card, CardError
+from .tokenizer import TextTokenizer
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be opened; the message says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A backend with the tokenizer and card it goes with, and the numeric profile it runs under."""
+
+    card: Card
+    tokenizer: TextTokenizer
+    backend: Backend
+    profile: str
+
+
+def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = None) -> Model:
+    """Verify and open the model in `folder`; raises ModelError."""
+    try:
+        card = Card.read(folder)
+        if profile not in card.files:
+            raise ModelError(f"{card.name} has no profile {profile}; there are {', '.join(card.files)}")
+        weights = card.files[profile]
+        card.verify(folder, [weights, "tokenizer.json"])
+    except CardError as e:
+        raise ModelError(str(e)) from None
+    try:
+        from .onnx_backend import OnnxBackend
+    except ImportError:
+        raise ModelError("models need onnxruntime: pip install 'laconic[cpu]'") from None
+    tokenizer = TextTokenizer(folder / "tokenizer.json")
+    backend = OnnxBackend(card, folder / weights, workers)
+    return Model(card=card, tokenizer=tokenizer, backend=backend, profile=profile)

@@ -1,0 +1,42 @@
+"""Text to token ids with character spans, for models and readers; built on Hugging Face `tokenizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+
+class Encoded(NamedTuple):
+    """Token ids of one text and their character spans, int64 [N, 2]."""
+
+    ids: tuple[int, ...]
+    spans: np.ndarray
+
+
+class TextTokenizer:
+    """A `tokenizer.json` without truncation, padding or special tokens; special strings in text are plain text."""
+
+    def __init__(self, path: Path) -> None:
+        self.inner = Tokenizer.from_file(str(path))
+        self.inner.no_truncation()
+        self.inner.no_padding()
+        self.inner.encode_special_tokens = True
+        self.cls = self._special("[CLS]", "<s>")
+        self.sep = self._special("[SEP]", "</s>")
+
+    def _special(self, *names: str) -> int:
+        ids = (self.inner.token_to_id(n) for n in names)
+        return next((i for i in ids if i is not None), 0)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Encode each text alone; texts must be free of lone surrogates. Releases the GIL."""
+        found = self.inner.encode_batch(list(texts), add_special_tokens=False)
+        return [Encoded(tuple(e.ids), np.array(e.offsets, np.int64).reshape(-1, 2)) for e in found]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text."""
+        return [len(e.ids) for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]

@@ -1,0 +1,113 @@
+"""From trained weights to a model folder: ONNX files, tokenizer, card with figures and sha256."""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..card import digest
+from ..export import export, parity
+from .batches import Batcher
+from .calibrate import choose, collect
+from .data import MIX, Question, held_out
+from .encoder import TrainConfig, develop, prepare
+from .network import Network
+
+LICENCES = {
+    "squad, squad-train": "CC BY-SA 4.0",
+    "nq, boolq": "CC BY-SA 3.0",
+    "fairytale, twowiki": "Apache-2.0",
+    "afriqa, medquad": "CC BY 4.0",
+    "evidence-inference": "CC BY, CC0 and public-domain articles",
+    "qmsum": "MIT",
+    "wikitables": "CC BY-SA 4.0",
+    "google-compression": "provided as is, no licence stated",
+}
+
+
+def sample(batcher: Batcher, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Held-out (ids, parts) inputs as the service would build them."""
+    rng = random.Random(3)
+    questions: list[Question] = [q for qs in batcher.corpus.questions.values() for q in qs if held_out(q.group)]
+    out = []
+    for q in rng.sample(questions, min(count, len(questions))):
+        n = rng.choice([*q.gold, rng.randrange(len(batcher.corpus.segments))])
+        body = batcher.corpus.segments[n].ids
+        ids = np.array([*q.ids, *body], np.int64)
+        out.append((ids, np.array([1] * len(q.ids) + [2] * len(body), np.int64)))
+    return out
+
+
+def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
+    """Write the model folder and return its card."""
+    torch.set_num_threads(c.threads)
+    network, batcher = prepare(c)
+    network.load_state_dict(load_file(str(c.work / "network.safetensors")))
+    network.eval()
+    target.mkdir(parents=True, exist_ok=True)
+    full = export(network, c.work, target)
+    cases = collect(network, batcher, c)
+    chosen = choose(cases)
+    log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
+    shutil.copy(c.base / "tokenizer.json", target / "tokenizer.json")
+    interaction = {k: v.half().contiguous() for k, v in network.interaction.state_dict().items() if v.is_floating_point()}
+    save_file(interaction, str(target / "interaction.safetensors"))
+    (target / "network.json").write_text(network.config.to_json() + "\n")
+    files = ("model.int8.onnx", "tokenizer.json", "interaction.safetensors", "network.json")
+    card = {
+        "name": "laconic-mini",
+        "revision": revision,
+        "summary": "query-aware keep, relevance and query-agnostic keep over a frozen MiniLM encoder",
+        "licence": "Apache-2.0",
+        "files": {"cpu-int8": "model.int8.onnx"},
+        "sha256": {f: digest(target / f) for f in files},
+        "relevance_weight": chosen["relevance_weight"],
+        "coherence": chosen["coherence"],
+        "temperature": chosen["temperature"],
+        "offset": chosen["offset"],
+        "facts": {
+            "base": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), frozen",
+            "parameters": parameters(network),
+            "training": training_facts(c, log),
+            "data": {"queries_per_set": {k: v[0] for k, v in MIX.items()}, "licences": LICENCES},
+            "held_out": {
+                "what": "evidence recall of whole sentences over ten segments, groups never trained on",
+                "by_set": develop(network, batcher, c, per_source=60),
+                "score_of_chosen_parameters": chosen["held_out_score"],
+            },
+            "profiles": {"cpu-int8": parity(full, target / "model.int8.onnx", sample(batcher, 400))},
+            "limits": "English; trained on segments of up to 112 text tokens, served on up to 240",
+        },
+    }
+    (target / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    return card
+
+
+def parameters(network: Network) -> dict[str, int]:
+    return {
+        "frozen": sum(p.numel() for p in network.encoder.parameters()),
+        "trained": sum(p.numel() for p in network.interaction.parameters()),
+    }
+
+
+def training_facts(c: TrainConfig, log: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the run was, from its own log."""
+    return {
+        "steps": c.steps,
+        "queries_per_step": c.queries,
+        "segments_per_query": c.segments,
+        "rate": c.rate,
+        "seed": c.seed,
+        "device": f"{c.device}, {c.threads} threads, {platform.machine()}, torch {torch.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+        "last_losses": {k: round(float(np.mean([r[k] for r in log[-100:]])), 4) for k in ("token", "sentence", "relevance", "agnostic")},
+    }

@@ -1,0 +1,48 @@
+"""The frozen encoder's states of every training input, computed once and kept on disk.
+
+The encoder does not change and does not see the query beside the segment, so a passage asked about by ten
+questions is encoded once, not ten times per pass: on a CPU this is most of the cost of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+Encode = Callable[[np.ndarray], np.ndarray]  # ids [T] -> states [T, D]
+
+
+class StateStore:
+    """Ragged float16 states [sum(T), D] in one memory-mapped file, addressed by input number."""
+
+    def __init__(self, path: Path, inputs: Sequence[Sequence[int]], width: int) -> None:
+        self.ends = np.cumsum([len(i) for i in inputs])
+        self.path, self.width = path, width
+        shape = (int(self.ends[-1]), width)
+        done = path.with_suffix(".done")
+        self.complete = done.exists() and done.read_text() == f"{shape}"
+        mode = "r" if self.complete else "w+"
+        self.array = np.memmap(path, np.float16, mode, shape=shape)  # type: ignore[call-overload]
+
+    def fill(self, inputs: Sequence[Sequence[int]], encode: Encode, threads: int) -> None:
+        """Run `encode` over all inputs on `threads` threads; a finished file is not computed again."""
+        if self.complete:
+            return
+
+        def one(i: int) -> None:
+            self.array[self.ends[i] - len(inputs[i]) : self.ends[i]] = encode(np.asarray(inputs[i], np.int64))
+
+        with ThreadPoolExecutor(threads) as pool, tqdm(total=len(inputs), desc="states", unit="input") as bar:
+            for _ in pool.map(one, range(len(inputs))):
+                bar.update()
+        self.array.flush()
+        self.path.with_suffix(".done").write_text(f"{self.array.shape}")
+        self.complete = True
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        start = self.ends[i - 1] if i else 0
+        return self.array[start : self.ends[i]]

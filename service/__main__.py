@@ -1,0 +1,78 @@
+"""The `laconic` command: serve, compress, models, doctor, bench."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from . import shell
+from .settings import Settings, load
+
+USAGE, FAILED = 2, 1  # exit codes: wrong call, right call that failed
+
+
+def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    """One flag for every setting (or the named ones); the default shown is the setting's own."""
+    for name, field in Settings.model_fields.items():
+        if not names or name in names:
+            note = f"{field.description} [{field.default}]"
+            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=None, help=note)
+
+
+def build() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="laconic", description="Prompt and context compression for RAG.")
+    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = sub.add_parser("serve", help="start the service")
+    add_settings(serve)
+    serve.set_defaults(run=shell.serve)
+
+    c = sub.add_parser("compress", help="compress a file or standard input")
+    c.add_argument("file", help="a text file, or - for standard input")
+    c.add_argument("--query", help="what the reader wants to know")
+    budget = c.add_mutually_exclusive_group()
+    budget.add_argument("--rate", type=float, help="share of the tokens to keep (default 0.5)")
+    budget.add_argument("--tokens", type=int, help="number of tokens to keep")
+    budget.add_argument("--threshold", type=float, help="least probability to keep")
+    c.add_argument("--unit", choices=("token", "word", "sentence"), help="what is kept or dropped as a whole")
+    c.add_argument("--recipe", default="token.v1")
+    c.add_argument("--reader", help="whose tokens count (default: the model's own)")
+    c.add_argument("--json", action="store_true", help="the answer of the REST API instead of text")
+    c.add_argument("--plain", action="store_true", help="kept text only, also on a terminal")
+    add_settings(c, "model", "profile", "workers", "models_dir", "readers_dir", "tiktoken_cache")
+    c.set_defaults(run=shell.compress)
+
+    for name, run, note in (
+        ("models", shell.models, "list models, their profiles and whether their files verify"),
+        ("doctor", shell.doctor, "check that this installation can work, and say what is missing"),
+    ):
+        p = sub.add_parser(name, help=note)
+        p.add_argument("--json", action="store_true")
+        add_settings(p, "model", "profile", "models_dir", "readers_dir", "tiktoken_cache")
+        p.set_defaults(run=run)
+
+    b = sub.add_parser("bench", help="measure: quality on question answering data, throughput beside peers")
+    b.add_argument("rest", nargs=argparse.REMAINDER, help="quality --data DIR | peers")
+    b.set_defaults(run=shell.bench)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build().parse_args(argv)
+    given = {k: v for k, v in vars(args).items() if k in Settings.model_fields}
+    try:
+        settings = load(**given)
+    except ValidationError as e:
+        for problem in e.errors(include_input=False, include_url=False):
+            print(f"laconic: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        return USAGE
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    code: int = args.run(args, settings)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

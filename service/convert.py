@@ -1,0 +1,92 @@
+"""Between the wire's shapes and the pipeline's values; nothing else knows both."""
+
+from __future__ import annotations
+
+from laconic.client.wire import (
+    BudgetBody,
+    CompressAnswer,
+    CompressRequest,
+    DocumentAnswer,
+    ModelAnswer,
+    UsageAnswer,
+)
+from laconic.compressors import Budget, Compressed, Document, InvalidRequest, Keep, Request, Result
+from laconic.models import Model
+
+
+def budget(body: BudgetBody) -> Budget:
+    if body.rate is not None:
+        return Budget(kind="rate", value=body.rate)
+    if body.tokens is not None:
+        return Budget(kind="tokens", value=body.tokens)
+    return Budget(kind="threshold", value=body.threshold or 0.0)
+
+
+def request(body: CompressRequest) -> Request:
+    """Raises InvalidRequest where two documents share an id."""
+    documents = [
+        Document(
+            id=d.id if d.id is not None else str(i),
+            text=d.text,
+            title=d.title,
+            budget=budget(d.budget) if d.budget else None,
+            compress=d.compress,
+            metadata=d.metadata or {},
+        )
+        for i, d in enumerate(body.documents or [])
+    ]
+    if body.text is not None:
+        documents = [Document(text=body.text)]
+    if len({d.id for d in documents}) != len(documents):
+        raise InvalidRequest("two documents have the same id", param="documents")
+    return Request(
+        documents=documents,
+        budget=budget(body.budget),
+        query=body.query,
+        keep=Keep(**body.keep.model_dump()),
+        unit=body.unit,
+        scope=body.scope,
+        order=body.order,
+        top_documents=body.top_documents,
+        on_over_budget=body.on_over_budget,
+        separator=body.separator,
+    )
+
+
+def answer(
+    body: CompressRequest, result: Result, ident: str, reader: str, model: Model | None, elapsed: float
+) -> CompressAnswer:
+    given = body.documents or [None]
+    return CompressAnswer(
+        id=ident,
+        recipe=body.recipe,
+        model=ModelAnswer(name=model.card.name, revision=model.card.revision, profile=model.profile) if model else None,
+        reader=reader,
+        text=result.text if "text" in body.returns else None,
+        documents=[
+            document(d, body, g.metadata if g else None) for d, g in zip(result.documents, given, strict=False)
+        ],
+        usage=UsageAnswer(
+            tokens_in=result.tokens_in,
+            tokens_out=result.tokens_out,
+            rate=round(result.tokens_out / result.tokens_in, 4) if result.tokens_in else 0.0,
+            segments=result.segments,
+            cache_hits=result.cached,
+            compute_ms=round(elapsed, 2),
+        ),
+        warnings=list(result.warnings),
+    )
+
+
+def document(d: Compressed, body: CompressRequest, metadata: dict[str, object] | None) -> DocumentAnswer:
+    return DocumentAnswer(
+        id=d.id,
+        text=d.text if "text" in body.returns else None,
+        spans=[tuple(s) for s in d.spans] if "spans" in body.returns else None,
+        scores=list(d.units) if "scores" in body.returns else None,
+        score=round(d.score, 4) if d.score is not None else None,
+        tokens_in=d.tokens_in,
+        tokens_out=d.tokens_out,
+        cached=f"{d.cached}/{d.segments}",
+        metadata=metadata,
+    )

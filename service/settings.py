@@ -1,0 +1,55 @@
+"""Settings from flag, `LACONIC_*` variable or TOML file, in that order; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+def config_file() -> Path:
+    """`LACONIC_CONFIG`, else `laconic.toml` in the working folder (used if it exists)."""
+    return Path(os.environ.get("LACONIC_CONFIG", "laconic.toml"))
+
+
+class Settings(BaseSettings):
+    """One field, one flag, one variable: `max_documents` is `--max-documents` and `LACONIC_MAX_DOCUMENTS`."""
+
+    model_config = SettingsConfigDict(env_prefix="LACONIC_", extra="forbid")
+
+    host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8000
+    model: Annotated[str, Field(description="model that answers when a request names none")] = "laconic-mini"
+    device: Annotated[Literal["auto", "cpu"], Field(description="where models run")] = "auto"
+    profile: Annotated[str, Field(description="numeric profile of the model's card")] = "cpu-int8"
+    workers: Annotated[int | None, Field(ge=1, le=1024, description="forwards side by side; default: cores")] = None
+    models_dir: Annotated[Path | None, Field(description="folder of further models")] = None
+    readers_dir: Annotated[Path | None, Field(description="folder of readers: NAME/tokenizer.json or NAME.json")] = None
+    tiktoken_cache: Annotated[Path | None, Field(description="folder of tiktoken's files")] = None
+    max_body_bytes: Annotated[int, Field(ge=1024, description="largest request body")] = 8 * 1024 * 1024
+    max_documents: Annotated[int, Field(ge=1, description="most documents of one request")] = 1000
+    max_characters: Annotated[int, Field(ge=1, description="most characters of one request's documents")] = 2_000_000
+    concurrency: Annotated[int, Field(ge=1, le=256, description="requests worked on side by side")] = 8
+    grace_seconds: Annotated[int, Field(ge=0, description="time to finish accepted requests at shutdown")] = 20
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="least severe line")] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def load(**flags: Any) -> Settings:
+    """Settings with `flags` (None means not given) over environment over file; raises pydantic's ValidationError."""
+    if "TIKTOKEN_CACHE_DIR" in os.environ and flags.get("tiktoken_cache") is None:
+        os.environ.setdefault("LACONIC_TIKTOKEN_CACHE", os.environ["TIKTOKEN_CACHE_DIR"])
+    return Settings(**{k: v for k, v in flags.items() if v is not None})

@@ -1,0 +1,175 @@
+"""What each command does; `__main__` parses, this acts. Exit codes: 0 done, 1 failed, 2 wrong call."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from laconic.client.wire import BudgetBody, CompressRequest
+from laconic.compressors import Compressor, LaconicError, Result
+from laconic.models import Card, ModelError
+from laconic.models.card import CardError
+from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from . import convert
+from .settings import Settings
+
+
+def serve(args: argparse.Namespace, settings: Settings) -> int:
+    import uvicorn
+
+    from .app import create_app
+
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=False,
+        timeout_graceful_shutdown=settings.grace_seconds,
+    )
+    return 0
+
+
+def make_compressor(settings: Settings) -> Compressor:
+    return Compressor(
+        model=settings.model,
+        profile=settings.profile,
+        workers=settings.workers,
+        models_dir=settings.models_dir,
+        readers_dir=settings.readers_dir,
+        tiktoken_cache=settings.tiktoken_cache,
+    )
+
+
+def compress(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        raw = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as e:
+        return fail(f"{args.file}: {e.strerror}")
+    except UnicodeDecodeError as e:
+        return fail(f"{args.file}: not UTF-8 at byte {e.start}")
+    try:
+        given = {k: getattr(args, k) for k in ("rate", "tokens", "threshold") if getattr(args, k) is not None}
+        budget = BudgetBody(**(given or {"rate": 0.5}))
+        body = CompressRequest(
+            text=text, query=args.query, budget=budget, unit=args.unit, recipe=args.recipe, reader=args.reader
+        )
+    except ValidationError as e:
+        problem = e.errors(include_input=False, include_url=False)[0]
+        return fail(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", 2)
+    compressor = make_compressor(settings)
+    start = time.perf_counter()
+    try:
+        pipeline = compressor.pipeline(body.recipe, None, body.reader)
+        result = pipeline(convert.request(body))
+        model = compressor.model() if body.recipe != "lexical.v1" else None
+    except (LaconicError, ModelError) as e:
+        return fail(str(e), 2 if isinstance(e, LaconicError) else 1)
+    elapsed = (time.perf_counter() - start) * 1000
+    if args.json:
+        made = convert.answer(body, result, "local", pipeline.reader.name, model, elapsed)
+        print(made.model_dump_json(exclude_none=True))
+    else:
+        show(text, result, plain=args.plain or not sys.stdout.isatty(), elapsed=elapsed)
+    return 0
+
+
+def show(text: str, result: Result, *, plain: bool, elapsed: float) -> None:
+    """Kept text for pipes; on a terminal the whole text with what was dropped dimmed, and a line of figures."""
+    if plain:
+        sys.stdout.write(result.text + ("\n" if result.text and not result.text.endswith("\n") else ""))
+    else:
+        painted = Text(text, style="dim strike")
+        for start, end in result.documents[0].spans:
+            painted.stylize("not dim not strike bold", start, end)
+        Console().print(painted, soft_wrap=True)
+    rate = result.tokens_out / result.tokens_in if result.tokens_in else 0.0
+    figures = f"{result.tokens_in} → {result.tokens_out} tokens ({rate:.0%}), {elapsed:.0f} ms"
+    Console(stderr=True).print(figures, *result.warnings, sep="; ", style="cyan", highlight=False)
+
+
+def models(args: argparse.Namespace, settings: Settings) -> int:
+    compressor = make_compressor(settings)
+    rows = []
+    for name, folder in compressor.catalogue.folders().items():
+        row: dict[str, object] = {"name": name, "folder": str(folder)}
+        try:
+            card = Card.read(folder)
+            row.update(revision=card.revision, profiles=sorted(card.files), licence=card.licence, summary=card.summary)
+            card.verify(folder, sorted(card.sha256))
+            row["files"] = "verified"
+        except CardError as e:
+            row["files"] = str(e)
+        rows.append(row)
+    if args.json:
+        print(json.dumps({"models": rows}))
+    else:
+        for row in rows:
+            profiles = ", ".join(map(str, row.get("profiles", [])))  # type: ignore[call-overload]
+            print(f"{row['name']}  revision {row.get('revision', '?')}  [{profiles}]  {row['files']}")
+            print(f"  {row.get('summary', '')}\n  {row['folder']}")
+    return 0 if rows and all(r["files"] == "verified" for r in rows) else 1
+
+
+def doctor(args: argparse.Namespace, settings: Settings) -> int:
+    """Each check is (name, ok, note); only a model that does not answer makes the exit code 1."""
+    checks: list[tuple[str, bool, str]] = []
+    for package in ("onnxruntime", "tokenizers", "fastapi", "uvicorn", "sentencex", "google-re2"):
+        try:
+            checks.append((package, True, version(package)))
+        except PackageNotFoundError:
+            checks.append((package, package == "onnxruntime" and has_gpu_build(), "not installed"))
+    try:
+        start = time.perf_counter()
+        compressor = make_compressor(settings)
+        model = compressor.warm()
+        took = time.perf_counter() - start
+        checks.append((f"model {model.card.name}", True, f"{model.profile}, first answer after {took:.2f} s"))
+    except (LaconicError, ModelError) as e:
+        checks.append((f"model {settings.model}", False, str(e)))
+    optional = []
+    for name in TIKTOKEN:
+        try:
+            open_reader(name, settings.readers_dir, settings.tiktoken_cache)
+            optional.append((f"reader {name}", True, "ready"))
+        except ReaderError as e:
+            optional.append((f"reader {name}", False, str(e)))
+    if args.json:
+        fields = ("name", "ok", "note")
+        named = [dict(zip(fields, c, strict=True)) for c in checks]
+        print(json.dumps({"checks": named, "optional": [dict(zip(fields, c, strict=True)) for c in optional]}))
+    else:
+        for name, ok, note in checks:
+            print(f"{'ok  ' if ok else 'FAIL'}  {name}: {note}")
+        for name, ok, note in optional:
+            print(f"{'ok  ' if ok else '-   '}  {name} (optional): {note}")
+    return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+def has_gpu_build() -> bool:
+    try:
+        return bool(version("onnxruntime-gpu"))
+    except PackageNotFoundError:
+        return False
+
+
+def bench(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        from laconic.bench.__main__ import main
+    except ImportError as e:
+        return fail(f"{e}: pip install 'laconic[bench]'")
+    return main(args.rest)
+
+
+def fail(message: str, code: int = 1) -> int:
+    print(f"laconic: {message}", file=sys.stderr)
+    return code

