@@ -9,7 +9,7 @@ DATA ?= data/eval
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]' --config-settings editable_mode=strict
+	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
 check: lint types test  ## what CI runs

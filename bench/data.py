@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from laconic.compressors.score_lexical import bm25
 
 WHOLE_GROUP = 200  # a group is taken whole up to this size if the question was asked about all of it

@@ -45,8 +45,9 @@ def corpus(count: int) -> list[str]:
 def build(folder: Path) -> tuple[Path, Path]:
     """The shared weights in both layouts: (folder for llmlingua, models folder for ours)."""
     import torch
+    from transformers import BertConfig, BertForTokenClassification, BertModel, PreTrainedTokenizerFast
+
     from laconic.models.export import SCORES, to_int8, to_onnx
-    from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast
 
     base = base_folder()
     if base is None:
@@ -56,7 +57,7 @@ def build(folder: Path) -> tuple[Path, Path]:
     classifier = BertForTokenClassification(BertConfig.from_pretrained(base, num_labels=2))
     classifier.bert.load_state_dict(BertModel.from_pretrained(base, add_pooling_layer=False).state_dict())
     classifier.eval().save_pretrained(theirs)
-    BertTokenizerFast.from_pretrained(base).save_pretrained(theirs)
+    PreTrainedTokenizerFast.from_pretrained(base).save_pretrained(theirs)
 
     class Scores(torch.nn.Module):
         def forward(self, input_ids: torch.Tensor, parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -108,9 +109,7 @@ def service(folder: Path, profile: str) -> Callable[[list[str]], Any]:
     made = Compressor(model="peer", profile=profile, models_dir=folder)
     budget = Budget(kind="rate", value=RATE)
     return lambda texts: made(
-        Request(
-            documents=[Document(id=str(i), text=t) for i, t in enumerate(texts)], budget=budget, scope="document"
-        )
+        Request(documents=[Document(id=str(i), text=t) for i, t in enumerate(texts)], budget=budget, scope="document")
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
+
 from laconic.compressors import Budget, Compressor, Document, Parts, Pipeline, Reader, Request, Result, Scorer, Scores
 from laconic.compressors import Segment as Seg
-from tqdm import tqdm
 
 from .data import Example, examples, sets
 from .scorers import baselines

@@ -71,7 +71,9 @@ def margins(result: dict[str, Any]) -> list[str]:
         for rate in map(str, result["rates"]):
             for metric in ("evidence_recall", "full_support"):
                 ours = entry["methods"]["token.v1"][rate][metric]
-                rivals = {m: entry["methods"][m][rate][metric] for m in ("bm25", "minilm-cosine") if m in entry["methods"]}
+                rivals = {
+                    m: entry["methods"][m][rate][metric] for m in ("bm25", "minilm-cosine") if m in entry["methods"]
+                }
                 best = max(rivals, key=lambda m: rivals[m])
                 if ours <= rivals[best]:
                     short.append(f"{name} @{rate} {metric}: {ours:.3f}, {best} {rivals[best]:.3f}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from laconic.compressors import Parts, Scores, Segment
 from laconic.compressors.score_lexical import LexicalScorer
 from laconic.compressors.split import WholeSplitter
@@ -15,9 +16,84 @@ from laconic.compressors.units import sentences, words
 from laconic.models import TextTokenizer
 
 STOP = frozenset(
-    "a an the and or but if of at by for with about to from in on is are was were be been being it its this that "
-    "these those as he she they we you i his her their our your my me him them us not no so than too very can will "
-    "just do does did has have had which who whom what when where why how there here then also into over".split()
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "if",
+        "of",
+        "at",
+        "by",
+        "for",
+        "with",
+        "about",
+        "to",
+        "from",
+        "in",
+        "on",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "as",
+        "he",
+        "she",
+        "they",
+        "we",
+        "you",
+        "i",
+        "his",
+        "her",
+        "their",
+        "our",
+        "your",
+        "my",
+        "me",
+        "him",
+        "them",
+        "us",
+        "not",
+        "no",
+        "so",
+        "than",
+        "too",
+        "very",
+        "can",
+        "will",
+        "just",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "had",
+        "which",
+        "who",
+        "whom",
+        "what",
+        "when",
+        "where",
+        "why",
+        "how",
+        "there",
+        "here",
+        "then",
+        "also",
+        "into",
+        "over",
+    ]
 )
 
 
@@ -124,6 +200,7 @@ def cosine_graph(folder: Path, work: Path) -> Path | None:
         return path
     try:
         import torch
+
         from laconic.models.export import encoder_to_onnx
         from laconic.models.training.network import Network, NetworkConfig
     except ImportError:
@@ -134,5 +211,3 @@ def cosine_graph(folder: Path, work: Path) -> Path | None:
     work.mkdir(parents=True, exist_ok=True)
     encoder_to_onnx(network, path)
     return path
-
-

@@ -94,8 +94,8 @@ class Pipeline:
             return own
         around = pooled(sentences, pieces, keep)[cutting.owners(sentences, units.starts)]
         own = np.where(own > LOWEST, own, around)
-        c = self.parts.coherence
-        return c * around + (1 - c) * own
+        blended: np.ndarray = self.parts.coherence * around + (1 - self.parts.coherence) * own
+        return blended
 
     def _result(
         self,

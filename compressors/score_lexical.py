@@ -48,9 +48,7 @@ class LexicalScorer:
 
     def __call__(self, query: str | None, segments: Sequence[Segment]) -> list[Scores]:
         cut = [sentences(s.text) for s in segments]
-        texts = [
-            s.text[a:b] for s, u in zip(segments, cut, strict=True) for a, b in zip(u.starts, u.ends, strict=True)
-        ]
+        texts = [s.text[a:b] for s, u in zip(segments, cut, strict=True) for a, b in zip(u.starts, u.ends, strict=True)]
         asked = query and query.strip()
         values = bm25(query or "", texts) if asked else frequency(texts)
         out, at = [], 0

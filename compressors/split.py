@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class SentenceSplitter:
         edges = [0, *(int(starts[c]) for c in cuts[1:]), len(text)]
         return [
             Segment(document=number, start=a, text=text[a:b], title=document.title)
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in pairwise(edges)
             if text[a:b].strip()
         ]
 

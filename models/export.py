@@ -115,7 +115,9 @@ def export(network: Any, work: Path, target: Path) -> Path:
     return full
 
 
-def parity(full: Path, small: Path, inputs: list[tuple[np.ndarray, np.ndarray]], rate: float = 0.25) -> dict[str, float]:
+def parity(
+    full: Path, small: Path, inputs: list[tuple[np.ndarray, np.ndarray]], rate: float = 0.25
+) -> dict[str, float]:
     """How far int8 is from fp32 on (ids, parts) inputs: mean and largest keep difference, and flips at `rate`.
 
     A flip is a text token that one of the two keeps and the other drops when each keeps its best `rate`.

@@ -84,7 +84,9 @@ def _tiktoken(name: str, cache: Path | None) -> Any:
     folder = cache or Path(tempfile.gettempdir()) / "data-gym-cache"
     file = folder / hashlib.sha1(TIKTOKEN[name].encode(), usedforsecurity=False).hexdigest()
     if not file.is_file():
-        raise ReaderError(f"reader {name} needs its file {file.name} in {folder} (see tiktoken's cache); none is fetched")
+        raise ReaderError(
+            f"reader {name} needs its file {file.name} in {folder} (see tiktoken's cache); none is fetched"
+        )
     import tiktoken
 
     os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)  # the only way tiktoken takes a folder

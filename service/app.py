@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import anyio
 from fastapi import FastAPI
+
 from laconic.compressors import Compressor, LaconicError
 from laconic.models import ModelError
 

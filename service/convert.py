@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from laconic.client.wire import (
     BudgetBody,
     CompressAnswer,
@@ -56,16 +58,14 @@ def request(body: CompressRequest) -> Request:
 def answer(
     body: CompressRequest, result: Result, ident: str, reader: str, model: Model | None, elapsed: float
 ) -> CompressAnswer:
-    given = body.documents or [None]
+    metadata = [d.metadata for d in body.documents] if body.documents is not None else [None]
     return CompressAnswer(
         id=ident,
         recipe=body.recipe,
         model=ModelAnswer(name=model.card.name, revision=model.card.revision, profile=model.profile) if model else None,
         reader=reader,
         text=result.text if "text" in body.returns else None,
-        documents=[
-            document(d, body, g.metadata if g else None) for d, g in zip(result.documents, given, strict=False)
-        ],
+        documents=[document(d, body, m) for d, m in zip(result.documents, metadata, strict=True)],
         usage=UsageAnswer(
             tokens_in=result.tokens_in,
             tokens_out=result.tokens_out,
@@ -78,11 +78,11 @@ def answer(
     )
 
 
-def document(d: Compressed, body: CompressRequest, metadata: dict[str, object] | None) -> DocumentAnswer:
+def document(d: Compressed, body: CompressRequest, metadata: dict[str, Any] | None) -> DocumentAnswer:
     return DocumentAnswer(
         id=d.id,
         text=d.text if "text" in body.returns else None,
-        spans=[tuple(s) for s in d.spans] if "spans" in body.returns else None,
+        spans=[(s, e) for s, e in d.spans] if "spans" in body.returns else None,
         scores=list(d.units) if "scores" in body.returns else None,
         score=round(d.score, 4) if d.score is not None else None,
         tokens_in=d.tokens_in,

@@ -8,9 +8,10 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
 from laconic.client.wire import ErrorAnswer, ErrorDetail
 from laconic.compressors import LaconicError
-from starlette.exceptions import HTTPException
 
 log = logging.getLogger("laconic")
 
@@ -52,7 +53,9 @@ async def on_validation(request: Request, error: Exception) -> JSONResponse:
     broken = first["type"] == "json_invalid"
     message = "the body is not JSON" if broken else first["msg"].removeprefix("Value error, ")
     status, code = (400, "invalid_json") if broken else (422, "invalid_field")
-    return answer(status, "invalid_request", code, message, None if broken else ".".join(place) or None, request_id(request))
+    return answer(
+        status, "invalid_request", code, message, None if broken else ".".join(place) or None, request_id(request)
+    )
 
 
 async def on_http(request: Request, error: Exception) -> JSONResponse:

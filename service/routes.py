@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+
 from laconic.client.wire import CompressAnswer, CompressRequest, ErrorAnswer
 from laconic.compressors import RECIPES, Compressor
 from laconic.models import Card
@@ -16,9 +17,7 @@ from . import convert
 from .errors import NotReady, TooLarge, request_id
 
 router = APIRouter()
-FAILURES: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorAnswer} for code in (400, 404, 413, 422, 500, 503)
-}
+FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for code in (400, 404, 413, 422, 500, 503)}
 
 
 @router.post("/v1/compress", response_model_exclude_none=True, responses=FAILURES)

@@ -9,14 +9,15 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
 from laconic.client.wire import BudgetBody, CompressRequest
 from laconic.compressors import Compressor, LaconicError, Result
 from laconic.models import Card, ModelError
 from laconic.models.card import CardError
 from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
-from pydantic import ValidationError
-from rich.console import Console
-from rich.text import Text
 
 from . import convert
 from .settings import Settings

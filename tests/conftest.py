@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 import uvicorn
+
 from laconic.compressors import Compressor, Parts, parts
 from laconic.models import FakeBackend, HfReader, Model, TextTokenizer
 from laconic.models.catalogue import EMBEDDED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from laconic.compressors import Budget, Document, Keep, Request
 
 AWKWARD = [
@@ -35,7 +36,8 @@ AWKWARD = [
 ]
 
 plain = st.text(st.characters(codec="utf-8"), max_size=200)
-sentence = st.lists(st.sampled_from("the old bridge was built in 1932 by Ada near Paris and cost money".split()), max_size=25)
+VOCABULARY = "the old bridge was built in 1932 by Ada near Paris and cost money"
+sentence = st.lists(st.sampled_from(VOCABULARY.split(" ")), max_size=25)
 prose = st.lists(sentence.map(lambda w: " ".join(w).capitalize() + ". "), max_size=12).map("".join)
 texts = st.one_of(plain, prose, st.sampled_from(AWKWARD))
 rates = st.floats(0.01, 1.0)
@@ -56,8 +58,13 @@ documents = st.lists(texts, min_size=1, max_size=5).map(
 )
 
 
+nothing = st.just(Keep())
+
+
 @st.composite
-def requests(draw: st.DrawFn, budget: st.SearchStrategy[Budget] = budgets, keep=st.just(Keep())) -> Request:
+def requests(
+    draw: st.DrawFn, budget: st.SearchStrategy[Budget] = budgets, keep: st.SearchStrategy[Keep] = nothing
+) -> Request:
     return Request(
         documents=draw(documents),
         budget=draw(budget),

@@ -7,6 +7,7 @@ import lzma
 from pathlib import Path
 
 import pytest
+
 from laconic.bench.__main__ import main
 from laconic.bench.data import Example, examples
 from laconic.bench.quality import judge

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from laconic.service.settings import load
 from pydantic import ValidationError
+
+from laconic.service.settings import load
 
 from .conftest import wait_until
 
@@ -31,7 +32,16 @@ def test_compress_file_and_pipe(tmp_path: Path) -> None:
     """A file or standard input in, kept text out, figures on standard error."""
     (tmp_path / "notes.md").write_text(TEXT)
     for done in (
-        run("compress", str(tmp_path / "notes.md"), "--query", "who signed the treaty?", "--tokens", "7", "--unit", "sentence"),
+        run(
+            "compress",
+            str(tmp_path / "notes.md"),
+            "--query",
+            "who signed the treaty?",
+            "--tokens",
+            "7",
+            "--unit",
+            "sentence",
+        ),
         run("compress", "-", "--query", "who signed the treaty?", "--tokens", "7", "--unit", "sentence", stdin=TEXT),
     ):
         assert done.returncode == 0

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from laconic.compressors import Budget, Compressed, Document, Keep, Parts, Pipeline, Request, parts
 from laconic.models import HfReader
 
-from .strategies import AWKWARD, keeps, requests, texts
+from .strategies import AWKWARD, VOCABULARY, keeps, requests, texts
 
 steady = settings(deadline=None, max_examples=120)
 
@@ -145,7 +146,7 @@ def test_awkward_text_is_answered(fake_model, reader: HfReader, text: str, unit:
 def test_budget_is_used(pipeline: Pipeline) -> None:
     """Word units spend at least 95 % of a budget on average."""
     rng = np.random.default_rng(0)
-    vocabulary = "the old bridge was built in 1932 by Ada near Paris, and it cost money. So they say.".split()
+    vocabulary = [*VOCABULARY.split(" "), "Paris,", "money."]
     used = []
     for _ in range(60):
         documents = [

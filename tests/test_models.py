@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from laconic.compressors import Compressor
 from laconic.models import Card, Catalogue, FakeBackend, ModelError, ModelInput, load_model
 from laconic.models.card import CardError
@@ -34,9 +35,7 @@ def inputs(lengths: list[int], seed: int = 0) -> list[ModelInput]:
 
 
 def same(a, b) -> bool:
-    return (
-        np.array_equal(a.keep, b.keep) and np.array_equal(a.agnostic, b.agnostic) and a.relevance == b.relevance
-    )
+    return np.array_equal(a.keep, b.keep) and np.array_equal(a.agnostic, b.agnostic) and a.relevance == b.relevance
 
 
 def test_contract_shapes(backend) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
+
 from laconic.compressors import (
     Budget,
     BudgetUnreachable,
@@ -126,7 +127,15 @@ def test_top_documents_drops_the_rest_but_lists_them(run: Pipeline) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("rate", 0), ("rate", -0.1), ("rate", 1.1), ("rate", float("nan")), ("tokens", 0), ("tokens", float("nan")), ("threshold", 2)],
+    [
+        ("rate", 0),
+        ("rate", -0.1),
+        ("rate", 1.1),
+        ("rate", float("nan")),
+        ("tokens", 0),
+        ("tokens", float("nan")),
+        ("threshold", 2),
+    ],
 )
 def test_budgets_out_of_range_are_refused(kind: str, value: float) -> None:
     """Zero, negative, NaN and above one are not budgets."""

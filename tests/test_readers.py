@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tiktoken
 from hypothesis import given, settings
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from laconic.compressors import Budget, Compressor, Parts, Pipeline, Request, UnknownName
 from laconic.compressors.units import printable
 from laconic.models import HfReader, TextTokenizer, TiktokenReader, open_reader
 from laconic.models.readers import ReaderError
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from .strategies import AWKWARD, requests, texts
 
@@ -78,9 +79,7 @@ def test_tiktoken_spans_cover_the_text(tik: TiktokenReader, text: str) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(request_=requests())
-def test_budgets_hold_in_any_reader(
-    fake_parts: Parts, bpe: HfReader, tik: TiktokenReader, request_: Request
-) -> None:
+def test_budgets_hold_in_any_reader(fake_parts: Parts, bpe: HfReader, tik: TiktokenReader, request_: Request) -> None:
     """A byte-level reader's own count of the final text, separators included, is within the budget."""
     for reader in (bpe, tik):
         for tokens in (3, 40):

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import laconic.compressors
 import pytest
+
+import laconic.compressors
 
 ROOTS = {
     room: Path(importlib.import_module(f"laconic.{room}").__file__ or "").parent
@@ -87,7 +88,9 @@ def test_light_imports() -> None:
         ("client", "'numpy', 'torch', 'onnxruntime', 'fastapi', 'tokenizers'"),
         ("compressors", "'torch', 'onnxruntime', 'fastapi', 'transformers', 'redis'"),
     ):
-        run = subprocess.run([sys.executable, "-c", script.format(room, heavy)], capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            [sys.executable, "-c", script.format(room, heavy)], capture_output=True, text=True, check=True
+        )
         assert run.stdout.strip() == "[]"
 
 

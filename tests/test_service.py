@@ -8,14 +8,23 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from laconic.compressors import Compressor
 from laconic.service.settings import Settings
 
 from .conftest import serving, wait_until
 
 DOCUMENTS = [
-    {"id": "a", "text": "It rained all day. The treaty was signed by Ada Lovelace in 1932. Lunch was good.", "title": "Diary"},
-    {"id": "b", "text": "Paris has many bridges. They are old. Tourists like them very much in summer.", "metadata": {"page": 3}},
+    {
+        "id": "a",
+        "text": "It rained all day. The treaty was signed by Ada Lovelace in 1932. Lunch was good.",
+        "title": "Diary",
+    },
+    {
+        "id": "b",
+        "text": "Paris has many bridges. They are old. Tourists like them very much in summer.",
+        "metadata": {"page": 3},
+    },
 ]
 
 

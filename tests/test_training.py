@@ -34,15 +34,24 @@ def data(tmp_path: Path) -> Path:
     for i in range(80):
         who, group = PEOPLE[i % 10], f"g{i // 4}"
         first, second = f"It rained in town {i} that day. ", f"Bridge {i} was built by {who}."
-        passages.append({"pid": f"p{i}", "group": group, "title": f"Town {i}", "text": first + second + " Lunch was good."})
+        passages.append(
+            {"pid": f"p{i}", "group": group, "title": f"Town {i}", "text": first + second + " Lunch was good."}
+        )
         span = [len(first), len(first + second)]
-        label = {"pid": f"p{i}", "evidence": [span], "answers": [[span[1] - len(who) - 1, span[1] - 1]], "level": "sentence"}
+        label = {
+            "pid": f"p{i}",
+            "evidence": [span],
+            "answers": [[span[1] - len(who) - 1, span[1] - 1]],
+            "level": "sentence",
+        }
         query = {"qid": f"q{i}", "query": f"Who built bridge {i}?", "answers": [who], "answerable": True}
         queries.append({**query, "labels": [label], "group": group, "context": []})
     for name in ("squad", "nq"):
         write(folder / f"{name}.passages.jsonl.xz", passages)
         write(folder / f"{name}.queries.jsonl.xz", queries)
-    pairs = [{"id": i, "original": f"The very old bridge {i} fell.", "compressed": "", "keep": [[13, 19]]} for i in range(30)]
+    pairs = [
+        {"id": i, "original": f"The very old bridge {i} fell.", "compressed": "", "keep": [[13, 19]]} for i in range(30)
+    ]
     write(folder / "google-compression.jsonl.xz", pairs)
     return folder
 

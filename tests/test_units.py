@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
+
 from laconic.compressors import Units
 from laconic.compressors.units import containing, owners, printable, sentences, tokens, words
 

@@ -42,7 +42,9 @@ class Batch:
     group: Tensor  # int64 [B], -1 without query
 
 
-def crop(s: Segment, label: np.ndarray, weight: np.ndarray, longest: int, rng: random.Random) -> tuple:
+def crop(
+    s: Segment, label: np.ndarray, weight: np.ndarray, longest: int, rng: random.Random
+) -> tuple[np.ndarray, slice, np.ndarray, np.ndarray, np.ndarray]:
     """A window of at most `longest` text tokens, over a labelled token if there is one."""
     n = len(s.offsets)
     start = 0

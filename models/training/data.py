@@ -156,9 +156,7 @@ def load(folder: Path, tok: Tokenizer, *, seed: int, limit: int | None = None) -
         for q in queries:
             corpus.questions[source].append(question(q, source, use, tok, corpus))
             pids = [i for i in near.of(q["query"], 12) if i in keep]
-            corpus.neighbours[source, q["query"], q["group"]] = [
-                n for pid in pids for n in corpus.by_pid[source, pid]
-            ]
+            corpus.neighbours[source, q["query"], q["group"]] = [n for pid in pids for n in corpus.by_pid[source, pid]]
     return corpus
 
 
@@ -247,7 +245,7 @@ def negatives(corpus: Corpus, q: Question, count: int, rng: random.Random) -> li
     picked += [n for n in group if n not in picked]
     while len(picked) < count:
         n = rng.randrange(len(corpus.segments))
-        if corpus.segments[n].source == q.source and free(n) or rng.random() < 0.02:
+        if (corpus.segments[n].source == q.source and free(n)) or rng.random() < 0.02:
             picked.append(n)
     return picked[:count]
 

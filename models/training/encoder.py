@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
@@ -159,7 +158,7 @@ def prepare(c: TrainConfig) -> tuple[Network, Batcher]:
 
 
 def train(c: TrainConfig) -> Path:
-    """Train the interaction block; returns the path of the averaged weights (`network.safetensors`)."""
+    """Train the interaction block; returns the path of the checkpoint (last weights and their running average)."""
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
     network, batcher = prepare(c)
@@ -210,7 +209,4 @@ def train(c: TrainConfig) -> Path:
         log.write(json.dumps(record) + "\n")
         log.flush()
         bar.set_postfix(loss=f"{record['loss']:.3f}", refresh=False)
-    network.interaction = mean
-    out = c.work / "network.safetensors"
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(out))
-    return out
+    return checkpoint

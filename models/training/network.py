@@ -201,7 +201,7 @@ class Interaction(nn.Module):
         raw = self.features(ids, states, query, segment)
         if self.training:
             self.scale(raw[segment])  # running statistics over real tokens only
-        spread = (self.scale.running_var + 1e-5).rsqrt()  # type: ignore[operator]
+        spread = (self.scale.running_var + 1e-5).rsqrt()
         f = (raw - self.scale.running_mean) * spread * segment[..., None]
         x = self.project(torch.cat((self.norm(states), f), -1))
         x = x + torch.where(segment[..., None], self.side[1], self.side[0])

@@ -1,0 +1,54 @@
+"""What the documentation says to type works: README's shell and Python blocks are run as they stand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_curl_answers_the_question(address: str) -> None:
+    """The README's curl on twenty documents gives the answer, at a tenth of the tokens."""
+    (command,) = [b for b in blocks("sh") if b.startswith("curl")]
+    command = command.replace("http://127.0.0.1:8000", address)
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert len(found["documents"]) == 20
+    assert "Emily Warren Roebling took over" in found["text"]
+    assert found["usage"]["rate"] <= 0.1
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_blocks_run(block: str) -> None:
+    """Every Python block runs in a fresh interpreter and prints something."""
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_shell_examples_run() -> None:
+    """`laconic compress` as the README shows it."""
+    (line,) = [line for b in blocks("sh") for line in b.splitlines() if line.startswith("laconic compress")]
+    command = line.split("#")[0].replace("laconic", f"{sys.executable} -m laconic.service", 1)
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_links_and_files_exist() -> None:
+    """Relative links of the Markdown files lead somewhere."""
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
