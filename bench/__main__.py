@@ -1,4 +1,4 @@
-"""`laconic bench quality --data DIR` and `laconic bench peers`: tables, plots, and one JSON line at the end."""
+"""`laconic bench quality --data DIR`, `peers`, `budgets`: tables, plots, and one JSON line at the end."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--out", type=Path, default=Path("build/peers"))
     p.add_argument("--documents", type=int, default=64)
     p.add_argument("--rounds", type=int, default=5)
+    b = sub.add_parser("budgets", help="are budgets met, and used, over random requests")
+    b.add_argument("--requests", type=int, default=1000)
+    b.add_argument("--readers-dir", type=Path, default=None, help="count in every reader of this folder too")
     args = parser.parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    return quality(args) if args.what == "quality" else peers(args)
+    return {"quality": quality, "peers": peers, "budgets": budgets}[args.what](args)
 
 
 def quality(args: argparse.Namespace) -> int:
     from .quality import measure
     from .report import margins, plots, table
 
+    args.out.mkdir(parents=True, exist_ok=True)
     result = measure(
         args.data,
         Compressor(models_dir=args.models_dir),
@@ -58,9 +61,18 @@ def quality(args: argparse.Namespace) -> int:
 def peers(args: argparse.Namespace) -> int:
     from .peers import compare
 
+    args.out.mkdir(parents=True, exist_ok=True)
     result = compare(args.out, documents=args.documents, rounds=args.rounds)
     print(json.dumps(result))
     return 0
+
+
+def budgets(args: argparse.Namespace) -> int:
+    from .budgets import check
+
+    result = check(Compressor(readers_dir=args.readers_dir), args.requests, args.readers_dir)
+    print(json.dumps(result))
+    return 0 if all(r["met"] == r["requests"] for r in result["readers"].values()) else 1
 
 
 if __name__ == "__main__":

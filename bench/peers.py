@@ -7,11 +7,9 @@ query. The package counts tokens with a tokenizer it downloads; it gets the mode
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -21,25 +19,10 @@ from typing import Any
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.models.card import digest
 
+from .corpus import corpus
 from .scorers import base_folder
 
 RATE = 0.33
-WORDS = 350  # of each document: about 512 tokens
-
-
-def corpus(count: int) -> list[str]:
-    """Real English text that every Python carries: its standard library's documentation strings."""
-    text: list[str] = []
-    for name in sorted(sys.stdlib_module_names - {"antigravity", "this", "idlelib", "turtledemo"}):
-        if len(text) >= count * WORDS or name.startswith("_"):
-            continue
-        try:
-            module = __import__(name)
-        except Exception:  # optional modules of this build
-            continue
-        members = [module, *(m for _, m in inspect.getmembers(module) if inspect.isclass(m) or inspect.isroutine(m))]
-        text += " ".join(inspect.getdoc(m) or "" for m in members).split()
-    return [" ".join(text[i * WORDS : (i + 1) * WORDS]) for i in range(min(count, len(text) // WORDS))]
 
 
 def build(folder: Path) -> tuple[Path, Path]:

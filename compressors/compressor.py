@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from laconic.models import Catalogue, HfReader, Model, ModelError, load_model, open_reader
+from laconic.models import Catalogue, HfReader, Model, ModelError, load_model, load_tokenizer, open_reader
 from laconic.models.readers import ReaderError
 
 from .pipeline import Pipeline
@@ -66,13 +66,15 @@ class Compressor:
         if name in self._readers:
             return self._readers[name]
         opened: Reader
-        if name in self.catalogue.folders():
-            opened = HfReader(name, self.model(name).tokenizer)
-        else:
-            try:
+        try:
+            if name in self._models:
+                opened = HfReader(name, self._models[name].tokenizer)
+            elif name in self.catalogue.folders():
+                opened = HfReader(name, load_tokenizer(self.catalogue.folder(name)))
+            else:
                 opened = open_reader(name, self._readers_dir, self._tiktoken_cache)
-            except ReaderError as e:
-                raise UnknownName(str(e), param="reader") from None
+        except ReaderError as e:
+            raise UnknownName(str(e), param="reader") from None
         self._readers[name] = opened
         return opened
 

@@ -11,7 +11,7 @@ from . import units as cutting
 from .allocate import allocate
 from .forced import forced
 from .rank import arrange, by_relevance
-from .recipes import Parts
+from .recipes import Parts, sigmoid
 from .render import join, render, spans_of
 from .select import Piece
 from .stages import Reader
@@ -120,7 +120,7 @@ class Pipeline:
                     id=p.document.id,
                     text="".join(p.document.text[a:b] for a, b in spans),
                     spans=spans,
-                    score=self.parts.probability(best[i]) if asked and self.parts.calibrated else None,
+                    score=sigmoid(best[i]) if asked and self.parts.calibrated else None,
                     tokens_in=p.tokens_in,
                     tokens_out=self.reader.count([texts[i]])[0] if texts[i] else 0,
                     segments=len(grouped[i]),

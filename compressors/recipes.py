@@ -15,6 +15,10 @@ from .stages import Scorer, Splitter
 from .types import InvalidRequest, UnitName, UnknownName
 
 
+def sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a recipe is made of, bound to a model where it has one."""
@@ -31,7 +35,7 @@ class Parts:
         """A score as a probability (Platt scaling, parameters from the card)."""
         if not self.calibrated:
             return score
-        return 1 / (1 + math.exp(-max(-60.0, min(60.0, score / self.temperature + self.offset))))
+        return sigmoid(score / self.temperature + self.offset)
 
     def logit(self, probability: float) -> float:
         """The score at which `probability` begins."""

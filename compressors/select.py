@@ -15,6 +15,8 @@ from .render import join, render
 from .stages import Reader
 from .types import Units
 
+GALLOPS, NEAR = 6, 24  # steps by estimate, and how many tokens off the walk by single units begins
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
@@ -33,11 +35,11 @@ class Counter:
 
     def __init__(self, reader: Reader, pieces: Sequence[Piece], separator: str, order: Sequence[int]) -> None:
         self.reader, self.pieces, self.separator, self.order = reader, pieces, separator, order
-        self.memo: dict[tuple[int, bytes], tuple[str, int]] = {}
+        self.memo: list[tuple[bytes, str, int]] = [(b"", "", 0)] * len(pieces)  # the last count of each document
         self.gap = reader.count([separator])[0] if len(pieces) > 1 else 0
 
     def __call__(self, kept: Sequence[np.ndarray]) -> int:
-        """An upper estimate of the joined text's tokens: documents and separators counted apart."""
+        """Documents and separators counted apart: what the text as it is handed over comes to, or nearly."""
         full = [self._one(i, k) for i, k in enumerate(kept)]
         return sum(n for _, n in full) + self.gap * max(0, sum(bool(t) for t, _ in full) - 1)
 
@@ -47,11 +49,13 @@ class Counter:
         return self.reader.count([join(self.separator, texts)])[0]
 
     def _one(self, i: int, kept: np.ndarray) -> tuple[str, int]:
-        key = (i, np.packbits(kept).tobytes())
-        if key not in self.memo:
-            text = render(self.pieces[i].text, self.pieces[i].units, kept) if kept.any() else ""
-            self.memo[key] = (text, self.reader.count([text])[0] if text else 0)
-        return self.memo[key]
+        if not kept.any():
+            return "", 0
+        key = np.packbits(kept).tobytes()
+        if self.memo[i][0] != key:
+            text = render(self.pieces[i].text, self.pieces[i].units, kept)
+            self.memo[i] = (key, text, self.reader.count([text])[0])
+        return self.memo[i][1:]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +94,14 @@ def within(
     least = int(forced.sum())
     if least and (excess := count.joined(prefix(least)) - budget) > 0:
         return Selection(kept=prefix(least), excess=excess)
-    k = max(least, int(np.searchsorted(np.cumsum(cost[best]), budget, side="right")))
-    # one unit at a time in both directions: that is what makes prefixes of two budgets nest
+    spent = np.concatenate(([0], np.cumsum(cost[best])))
+    k = max(least, int(np.searchsorted(spent, budget, side="right")) - 1)
+    for _ in range(GALLOPS):  # long texts whose parts do not add up (byte-level readers): most of the way at once
+        gap = budget - count(prefix(k))
+        if abs(gap) <= NEAR or (gap > 0 and k == len(best)):
+            break
+        k = max(least, int(np.searchsorted(spent, spent[k] + gap, side="right")) - 1)
+    # then one unit at a time in both directions: that is what makes prefixes of two budgets nest
     while k > least and count(prefix(k)) > budget:
         k -= 1
     while k < len(best) and count(prefix(k + 1)) <= budget:

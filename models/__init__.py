@@ -4,7 +4,7 @@ from .backend import Backend, ModelInput, ModelOutput
 from .card import Card
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
-from .load import Model, ModelError, load_model
+from .load import Model, ModelError, load_model, load_tokenizer
 from .readers import HfReader, TiktokenReader, open_reader
 from .tokenizer import Encoded, TextTokenizer
 
@@ -22,5 +22,6 @@ __all__ = [
     "TextTokenizer",
     "TiktokenReader",
     "load_model",
+    "load_tokenizer",
     "open_reader",
 ]

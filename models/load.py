@@ -24,6 +24,15 @@ class Model:
     profile: str
 
 
+def load_tokenizer(folder: Path) -> TextTokenizer:
+    """The verified tokenizer of the model in `folder`, without its weights; raises ModelError."""
+    try:
+        Card.read(folder).verify(folder, ["tokenizer.json"])
+    except CardError as e:
+        raise ModelError(str(e)) from None
+    return TextTokenizer(folder / "tokenizer.json")
+
+
 def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = None) -> Model:
     """Verify and open the model in `folder`; raises ModelError."""
     try:

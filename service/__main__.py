@@ -19,7 +19,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     """One flag for every setting (or the named ones); the default shown is the setting's own."""
     for name, field in Settings.model_fields.items():
         if not names or name in names:
-            note = f"{field.description} [{field.default}]"
+            note = f"{field.description} [{field.get_default(call_default_factory=True)}]"
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=None, help=note)
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from laconic.client.wire import ErrorAnswer, ErrorDetail
 from laconic.compressors import LaconicError
+from laconic.models import ModelError
 
 log = logging.getLogger("laconic")
 
@@ -46,6 +47,10 @@ async def on_laconic(request: Request, error: Exception) -> JSONResponse:
     return answer(error.status, kind, error.code, error.message, error.param, request_id(request))
 
 
+async def on_model(request: Request, error: Exception) -> JSONResponse:
+    return answer(503, "unavailable", "model_unavailable", str(error), "model", request_id(request))
+
+
 async def on_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]  # its `input` is the caller's text: never repeated
@@ -77,6 +82,7 @@ async def on_defect(request: Request, error: Exception) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(LaconicError, on_laconic)
+    app.add_exception_handler(ModelError, on_model)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_defect)

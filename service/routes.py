@@ -30,7 +30,7 @@ async def compress(body: CompressRequest, request: Request) -> CompressAnswer:
     characters = len(body.text or "") + sum(len(d.text) for d in documents)
     if characters > state.settings.max_characters:
         raise TooLarge(f"documents may have {state.settings.max_characters} characters in all", param="documents")
-    if not state.ready and body.recipe != "lexical.v1":
+    if not state.ready and body.recipe in RECIPES and RECIPES[body.recipe].needs_model:
         raise NotReady(state.failure or "the model is still loading")
     ident = request_id(request)
     return await anyio.to_thread.run_sync(answer, state.compressor, body, ident, limiter=state.slots)

@@ -23,12 +23,13 @@ class Settings(BaseSettings):
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8000
     model: Annotated[str, Field(description="model that answers when a request names none")] = "laconic-mini"
-    device: Annotated[Literal["auto", "cpu"], Field(description="where models run")] = "auto"
     profile: Annotated[str, Field(description="numeric profile of the model's card")] = "cpu-int8"
     workers: Annotated[int | None, Field(ge=1, le=1024, description="forwards side by side; default: cores")] = None
     models_dir: Annotated[Path | None, Field(description="folder of further models")] = None
     readers_dir: Annotated[Path | None, Field(description="folder of readers: NAME/tokenizer.json or NAME.json")] = None
-    tiktoken_cache: Annotated[Path | None, Field(description="folder of tiktoken's files")] = None
+    tiktoken_cache: Annotated[Path | None, Field(description="folder of tiktoken's files")] = Field(
+        default_factory=lambda: Path(p) if (p := os.environ.get("TIKTOKEN_CACHE_DIR")) else None
+    )
     max_body_bytes: Annotated[int, Field(ge=1024, description="largest request body")] = 8 * 1024 * 1024
     max_documents: Annotated[int, Field(ge=1, description="most documents of one request")] = 1000
     max_characters: Annotated[int, Field(ge=1, description="most characters of one request's documents")] = 2_000_000
@@ -50,6 +51,4 @@ class Settings(BaseSettings):
 
 def load(**flags: Any) -> Settings:
     """Settings with `flags` (None means not given) over environment over file; raises pydantic's ValidationError."""
-    if "TIKTOKEN_CACHE_DIR" in os.environ and flags.get("tiktoken_cache") is None:
-        os.environ.setdefault("LACONIC_TIKTOKEN_CACHE", os.environ["TIKTOKEN_CACHE_DIR"])
     return Settings(**{k: v for k, v in flags.items() if v is not None})

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from laconic.client.wire import BudgetBody, CompressRequest
-from laconic.compressors import Compressor, LaconicError, Result
+from laconic.compressors import RECIPES, Compressor, LaconicError, Result
 from laconic.models import Card, ModelError
 from laconic.models.card import CardError
 from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
@@ -72,7 +72,7 @@ def compress(args: argparse.Namespace, settings: Settings) -> int:
     try:
         pipeline = compressor.pipeline(body.recipe, None, body.reader)
         result = pipeline(convert.request(body))
-        model = compressor.model() if body.recipe != "lexical.v1" else None
+        model = compressor.model() if RECIPES[body.recipe].needs_model else None
     except (LaconicError, ModelError) as e:
         return fail(str(e), 2 if isinstance(e, LaconicError) else 1)
     elapsed = (time.perf_counter() - start) * 1000

@@ -183,6 +183,19 @@ def test_service_without_its_model_lives_and_says_so(tmp_path: Path) -> None:
         wait_until(lambda: "no profile" in httpx.get(f"{url}/readyz").text)
         assert httpx.get(f"{url}/readyz").status_code == 503
         assert ask(url, text="a b c").json()["error"]["code"] == "not_ready"
+        assert ask(url, text="One. Two.", recipe="lexical.v1", reader="laconic-mini").status_code == 200
+
+
+def test_a_broken_second_model_is_503(tmp_path: Path, compressor: Compressor) -> None:
+    """A request that names an installed model whose files do not verify is told so; others go on."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    card = {"name": "second", "revision": "1", "summary": "", "licence": "", "files": {"cpu-int8": "x"}, "sha256": {}}
+    (folder / "card.json").write_text(json.dumps(card))
+    with serving(Settings(models_dir=tmp_path)) as url:
+        response = ask(url, text="a b c", model="second")
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "model_unavailable")
+        assert ask(url, text="a b c").status_code == 200
 
 
 def test_defect_is_a_500_in_shape(compressor: Compressor, monkeypatch: pytest.MonkeyPatch) -> None:
