@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     q.add_argument("--data", type=Path, required=True, help="folder of NAME.passages/queries.jsonl.xz")
     q.add_argument("--out", type=Path, default=Path("build/quality"), help="tables, plots, figures.json")
     q.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.25, 0.5])
-    q.add_argument("--count", type=int, default=200, help="questions per set")
+    q.add_argument("--count", type=int, default=100, help="questions per set")
     q.add_argument("--documents", type=int, default=10, help="least documents per question")
     q.add_argument("--sets", nargs="*", default=[], help="only these sets")
     q.add_argument("--models-dir", type=Path, default=None)

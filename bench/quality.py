@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from laconic.compressors import Budget, Compressor, Document, Parts, Pipeline, Reader, Request, Result, Scorer, Scores
+from laconic.compressors import RECIPES, Budget, Compressor, Document, Pipeline, Reader, Request, Result, Scorer, Scores
 from laconic.compressors import Segment as Seg
 
 from .data import Example, examples, sets
@@ -60,15 +60,33 @@ def judge(example: Example, result: Result) -> Figures:
     )
 
 
+class Memo:
+    """A reader that remembers: methods and rates count the same texts over and over."""
+
+    def __init__(self, inner: Reader) -> None:
+        self.inner, self.name = inner, inner.name
+        self.counts: dict[str, int] = {}
+        self.found: dict[str, np.ndarray] = {}
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        if new := [t for t in texts if t not in self.counts]:
+            self.counts.update(zip(new, self.inner.count(new), strict=True))
+        return [self.counts[t] for t in texts]
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        if new := [t for t in texts if t not in self.found]:
+            self.found.update(zip(new, self.inner.spans(new), strict=True))
+        return [self.found[t] for t in texts]
+
+
 def methods(compressor: Compressor, work: Path) -> dict[str, Pipeline]:
-    """Ours and the baselines, all counting in the model's own tokens."""
-    reader = compressor.reader()
+    """Ours and the baselines, all counting in the model's own tokens; ours share one scoring."""
+    reader = Memo(compressor.reader())
     ours = {name: compressor.pipeline(name).parts for name in OURS}
-    return {name: remembered(p, reader) for name, p in {**ours, **baselines(work)}.items()}
-
-
-def remembered(parts: Parts, reader: Reader) -> Pipeline:
-    return Pipeline(replace(parts, scorer=Once(parts.scorer)), reader)
+    scorer = Once(ours["token.v1"].scorer)
+    made = {n: replace(p, scorer=scorer if RECIPES[n].needs_model else Once(p.scorer)) for n, p in ours.items()}
+    made |= {n: replace(p, scorer=Once(p.scorer)) for n, p in baselines(work).items()}
+    return {name: Pipeline(p, reader) for name, p in made.items()}
 
 
 def measure(

@@ -48,14 +48,18 @@ def compressor() -> Compressor:
     return made
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def serving(
     settings: Settings, compressor: Compressor | None = None, *, probe: str = "/readyz", seconds: float = 20
 ) -> Iterator[str]:
     """The service's address while it runs on a free port of the loopback interface, once `probe` answers 200."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = uvicorn.Config(create_app(settings, compressor), host="127.0.0.1", port=port, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from laconic.service.settings import load
 
-from .conftest import wait_until
+from .conftest import free_port, wait_until
 
 COMMAND = [sys.executable, "-m", "laconic.service"]
 TEXT = "It rained all day. The treaty was signed by Ada. Lunch was good."
@@ -115,7 +115,7 @@ def test_terminal_shows_what_was_dropped(tmp_path: Path) -> None:
 
 def test_serve_starts_answers_and_stops(tmp_path: Path) -> None:
     """The README's first command: up within seconds, answers, stops cleanly on SIGTERM."""
-    port = "18734"
+    port = str(free_port())
     start = time.monotonic()
     with subprocess.Popen([*COMMAND, "serve", "--port", port], cwd=tmp_path, stderr=subprocess.PIPE) as process:
         try:

@@ -159,6 +159,10 @@ def prepare(c: TrainConfig) -> tuple[Network, Batcher]:
 
 def train(c: TrainConfig) -> Path:
     """Train the interaction block; returns the path of the checkpoint (last weights and their running average)."""
+    checkpoint = c.work / "checkpoint.pt"
+    saved = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    if saved and saved["step"] >= c.steps:
+        return checkpoint
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
     network, batcher = prepare(c)
@@ -166,10 +170,9 @@ def train(c: TrainConfig) -> Path:
     mean = copy.deepcopy(network.interaction)
     trained = [p for p in network.interaction.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=c.rate, weight_decay=c.decay)
-    checkpoint, log = c.work / "checkpoint.pt", (c.work / "log.jsonl").open("a")
+    log = (c.work / "log.jsonl").open("a")
     first = 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+    if saved:
         network.interaction.load_state_dict(saved["network"])
         mean.load_state_dict(saved["mean"])
         optimizer.load_state_dict(saved["optimizer"])
