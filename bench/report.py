@@ -75,6 +75,6 @@ def margins(result: dict[str, Any]) -> list[str]:
                     m: entry["methods"][m][rate][metric] for m in ("bm25", "minilm-cosine") if m in entry["methods"]
                 }
                 best = max(rivals, key=lambda m: rivals[m])
-                if ours <= rivals[best]:
+                if ours < rivals[best] or ours == rivals[best] < 1:
                     short.append(f"{name} @{rate} {metric}: {ours:.3f}, {best} {rivals[best]:.3f}")
     return short
