@@ -73,18 +73,20 @@ class Pipeline:
             units = cutting.words(p.text)
         else:
             units = cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text))
+        coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
         at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
         return Piece(
             text=p.text,
             units=units,
-            score=self._unit_scores(units, p.sentences, scores),
+            score=self._unit_scores(units, p.sentences, scores, coherence),
             forced=forced(p.document, units, p.sentences, request.keep),
             cost=np.bincount(at, minlength=len(units)),
             allowed=np.ones(len(units), bool),
         )
 
-    def _unit_scores(self, units: Units, sentences: Units, scores: Sequence[Scores]) -> np.ndarray:
-        """Mean piece score of each unit, drawn towards its sentence's mean by the recipe's `coherence`."""
+    @staticmethod
+    def _unit_scores(units: Units, sentences: Units, scores: Sequence[Scores], coherence: float) -> np.ndarray:
+        """Mean piece score of each unit, drawn towards its sentence's mean by `coherence`."""
         if not scores:
             return np.full(len(units), LOWEST)
         pieces = np.concatenate([s.pieces for s in scores])
@@ -94,7 +96,7 @@ class Pipeline:
             return own
         around = pooled(sentences, pieces, keep)[cutting.owners(sentences, units.starts)]
         own = np.where(own > LOWEST, own, around)
-        blended: np.ndarray = self.parts.coherence * around + (1 - self.parts.coherence) * own
+        blended: np.ndarray = coherence * around + (1 - coherence) * own
         return blended
 
     def _result(
@@ -111,7 +113,6 @@ class Pipeline:
     ) -> Result:
         texts = [render(p.text, p.units, k) for p, k in zip(pieces, kept, strict=True)]
         joined = join(request.separator, (texts[i] for i in order))
-        asked = bool(request.query and request.query.strip())
         out = []
         for i, p in enumerate(documents):
             spans = spans_of(p.text, pieces[i].units, kept[i])
@@ -120,7 +121,7 @@ class Pipeline:
                     id=p.document.id,
                     text="".join(p.document.text[a:b] for a, b in spans),
                     spans=spans,
-                    score=sigmoid(best[i]) if asked and self.parts.calibrated else None,
+                    score=sigmoid(best[i]) if asked(request) and self.parts.calibrated else None,
                     tokens_in=p.tokens_in,
                     tokens_out=self.reader.count([texts[i]])[0] if texts[i] else 0,
                     segments=len(grouped[i]),
@@ -144,6 +145,10 @@ class Pipeline:
         )
 
 
+def asked(request: Request) -> bool:
+    return bool(request.query and request.query.strip())
+
+
 def check(request: Request, parts: Parts) -> None:
     """What no stage can answer."""
     budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
@@ -151,7 +156,7 @@ def check(request: Request, parts: Parts) -> None:
         raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")
     if request.top_documents is not None and request.top_documents < 1:
         raise InvalidRequest("top_documents must be at least 1", param="top_documents")
-    if request.top_documents is not None and not (request.query and request.query.strip()):
+    if request.top_documents is not None and not asked(request):
         raise InvalidRequest("top_documents needs a query", param="top_documents")
 
 

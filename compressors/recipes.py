@@ -26,7 +26,8 @@ class Parts:
     splitter: Splitter
     scorer: Scorer
     unit: UnitName
-    coherence: float = 0.0  # share of the sentence's score in a smaller unit's
+    coherence: float = 0.0  # share of the sentence's score in a smaller unit's, with a query
+    coherence_unasked: float = 0.0  # and without one
     calibrated: bool = False  # scores are logits of probabilities
     temperature: float = 1.0
     offset: float = 0.0
@@ -64,6 +65,7 @@ def _token_parts(recipe: Recipe, model: Model | None) -> Parts:
         scorer=TokenScorer(model.backend, model.tokenizer),
         unit=recipe.unit,
         coherence=card.coherence,
+        coherence_unasked=card.coherence_unasked,
         calibrated=True,
         temperature=card.temperature,
         offset=card.offset,

@@ -19,8 +19,9 @@ class Card:
     """What `card.json` beside the weights says.
 
     `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in model tokens;
-    `temperature` and `offset` turn scores into probabilities; `coherence` and `relevance_weight` say how token,
-    sentence and segment scores combine; `files` maps each profile to its weights; `sha256` covers every file.
+    `temperature` and `offset` turn scores into probabilities; `coherence` (with a query, and without one) and
+    `relevance_weight` say how token, sentence and segment scores combine; `files` maps each profile to its
+    weights; `sha256` covers every file.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Card:
     temperature: float = 1.0
     offset: float = 0.0
     coherence: float = 0.0
+    coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 

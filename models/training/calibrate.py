@@ -1,7 +1,7 @@
 """Numbers the card needs that no gradient gives, chosen on held-out groups of the training sets.
 
-How much a segment's relevance shifts its tokens, how far words follow their sentence, and the Platt scaling
-(Platt 1999) that makes a sentence's score the logit of a probability.
+How much a segment's relevance shifts its tokens, and the Platt scaling (Platt 1999) that makes a sentence's score
+the logit of a probability.
 """
 
 from __future__ import annotations
@@ -102,15 +102,19 @@ def platt(cases: list[Case], weight: float) -> tuple[float, float]:
 
 
 def choose(cases: list[Case]) -> dict[str, float]:
-    """The card's numbers: the best of a small grid, then Platt scaling at that choice."""
-    weights, coherences = (0.0, 0.1, 0.25, 0.5, 1.0), (0.0, 0.5, 0.8, 0.9, 0.97)
-    grid = {(w, k): mean_recall(cases, w, k) for w in weights for k in coherences}
-    weight, coherence = max(grid, key=lambda wk: grid[wk])
+    """The card's numbers: the best relevance weight of a small grid, then Platt scaling at that choice.
+
+    With a query, coherence 0.9, 0.97 and 1 keep the same evidence; 1 makes the trimmed sentence a readable
+    beginning. Without one, 0.3 to 0.6 kept most answers (bench/LOG.md).
+    """
+    grid = {w: mean_recall(cases, w, 1.0) for w in (0.0, 0.1, 0.25, 0.5, 1.0)}
+    weight = max(grid, key=lambda w: grid[w])
     temperature, offset = platt(cases, weight)
     return {
         "relevance_weight": weight,
-        "coherence": coherence,
+        "coherence": 1.0,
+        "coherence_unasked": 0.5,
         "temperature": round(temperature, 4),
         "offset": round(offset, 4),
-        "held_out_score": round(grid[weight, coherence], 4),
+        "held_out_score": round(grid[weight], 4),
     }

@@ -74,6 +74,7 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
         "sha256": {f: digest(target / f) for f in files},
         "relevance_weight": chosen["relevance_weight"],
         "coherence": chosen["coherence"],
+        "coherence_unasked": chosen["coherence_unasked"],
         "temperature": chosen["temperature"],
         "offset": chosen["offset"],
         "facts": {
