@@ -28,8 +28,8 @@ def draw(rng: random.Random, texts: list[str]) -> Request:
         documents=documents,
         query=rng.choice(QUERIES),
         budget=rng.choice([rate, Budget(kind="tokens", value=rng.randint(20, 400))]),
-        unit=rng.choice(["token", "word", "word", "sentence"]),  # type: ignore[arg-type]
-        order=rng.choice(["source", "relevance", "two_stage"]),  # type: ignore[arg-type]
+        unit=rng.choice(["token", "word", "word", "sentence"]),
+        order=rng.choice(["source", "relevance", "two_stage"]),
     )
 
 
@@ -49,7 +49,7 @@ def check(compressor: Compressor, requests: int, readers: Path | None) -> dict[s
             counted = pipeline.reader.count([result.text])[0]
             met += counted <= most
             if result.segments and most < result.tokens_in:
-                used[request.unit].append(counted / most)
+                used[str(request.unit)].append(counted / most)
         shares = {unit: round(float(np.mean(v)), 4) for unit, v in used.items() if v}
         out[name] = {"requests": requests, "met": met, "mean_share_used": shares}
     return {"readers": out}
