@@ -156,7 +156,7 @@ class CosineScorer:
         for text, e in zip(texts, self.tokenizer.encode(texts), strict=True):
             if text not in self.memo:
                 ids = np.array([[101, *e.ids[:254], 102]], np.int64)
-                states = self.session.run(None, {"input_ids": ids, "parts": np.full_like(ids, 2)})[0][0]
+                states = self.session.run(None, {"input_ids": ids})[0][0]
                 vector = states[:, -384:].mean(0)
                 self.memo[text] = vector / np.linalg.norm(vector)
         return np.stack([self.memo[t] for t in texts])
@@ -195,7 +195,7 @@ def baselines(work: Path) -> dict[str, Parts]:
 
 def cosine_graph(folder: Path, work: Path) -> Path | None:
     """The base encoder as ONNX, exported once (needs torch)."""
-    path = work / "minilm.fp32.onnx"
+    path = work / "minilm.onnx"
     if path.exists():
         return path
     try:

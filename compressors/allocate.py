@@ -25,8 +25,7 @@ def allocate(
         budget = document.budget or (request.budget if request.scope == "document" else None)
         if budget is None or not document.compress or not len(pieces[i].units):
             continue
-        count = reader.count([pieces[i].text])[0]
-        kept, excess = apply(budget, [pieces[i]], count, reader, logit)
+        kept, excess = apply(budget, [pieces[i]], int(pieces[i].cost.sum()), reader, logit)
         report(excess, request, f"documents.{i}.budget", warnings)
         narrowed[i] = replace(pieces[i], allowed=kept[0])
     if request.scope == "document":

@@ -44,8 +44,7 @@ class Pipeline:
         total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
         if unchanged := whole(request, total):
             return as_is(request, documents, total, unchanged)
-        split = self.parts.splitter
-        segments = [s for i, p in enumerate(documents) for s in split(p.document, i, p.sentences)]
+        segments = self.parts.splitter(request.documents, [p.sentences for p in documents])
         scores = self.parts.scorer(request.query, segments)
         grouped: list[list[Scores]] = [[] for _ in documents]
         for segment, score in zip(segments, scores, strict=True):
@@ -113,6 +112,7 @@ class Pipeline:
     ) -> Result:
         texts = [render(p.text, p.units, k) for p, k in zip(pieces, kept, strict=True)]
         joined = join(request.separator, (texts[i] for i in order))
+        *counts, tokens_out = self.reader.count([*texts, joined])
         out = []
         for i, p in enumerate(documents):
             spans = spans_of(p.text, pieces[i].units, kept[i])
@@ -123,16 +123,13 @@ class Pipeline:
                     spans=spans,
                     score=sigmoid(best[i]) if asked(request) and self.parts.calibrated else None,
                     tokens_in=p.tokens_in,
-                    tokens_out=self.reader.count([texts[i]])[0] if texts[i] else 0,
+                    tokens_out=counts[i],
                     segments=len(grouped[i]),
                     cached=sum(s.cached for s in grouped[i]),
-                    units=[
-                        (int(a), int(b), round(self.parts.probability(float(v)), 4))
-                        for a, b, v in zip(pieces[i].units.starts, pieces[i].units.ends, pieces[i].score, strict=True)
-                    ],
+                    units=pieces[i].units,
+                    scores=self.parts.probability(pieces[i].score),
                 )
             )
-        tokens_out = self.reader.count([joined])[0] if joined else 0
         return Result(
             text=join(request.separator, (out[i].text for i in order)),
             documents=out,

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from laconic.models import Model
 
 from .score_lexical import LexicalScorer
@@ -32,11 +34,11 @@ class Parts:
     temperature: float = 1.0
     offset: float = 0.0
 
-    def probability(self, score: float) -> float:
-        """A score as a probability (Platt scaling, parameters from the card)."""
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """Scores as probabilities (Platt scaling, parameters from the card)."""
         if not self.calibrated:
-            return score
-        return sigmoid(score / self.temperature + self.offset)
+            return scores
+        return 1 / (1 + np.exp(-np.clip(scores / self.temperature + self.offset, -60, 60)))
 
     def logit(self, probability: float) -> float:
         """The score at which `probability` begins."""

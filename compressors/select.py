@@ -40,22 +40,23 @@ class Counter:
 
     def __call__(self, kept: Sequence[np.ndarray]) -> int:
         """Documents and separators counted apart: what the text as it is handed over comes to, or nearly."""
-        full = [self._one(i, k) for i, k in enumerate(kept)]
-        return sum(n for _, n in full) + self.gap * max(0, sum(bool(t) for t, _ in full) - 1)
+        self._refresh(kept)
+        counts = [n for _, text, n in self.memo if text]
+        return sum(counts) + self.gap * max(0, len(counts) - 1)
 
     def joined(self, kept: Sequence[np.ndarray]) -> int:
         """The count of the text as it is handed over."""
-        texts = [self._one(i, kept[i])[0] for i in self.order]
-        return self.reader.count([join(self.separator, texts)])[0]
+        self._refresh(kept)
+        if len(self.memo) == 1:
+            return self.memo[0][2]
+        return self.reader.count([join(self.separator, (self.memo[i][1] for i in self.order))])[0]
 
-    def _one(self, i: int, kept: np.ndarray) -> tuple[str, int]:
-        if not kept.any():
-            return "", 0
-        key = np.packbits(kept).tobytes()
-        if self.memo[i][0] != key:
-            text = render(self.pieces[i].text, self.pieces[i].units, kept)
-            self.memo[i] = (key, text, self.reader.count([text])[0])
-        return self.memo[i][1:]
+    def _refresh(self, kept: Sequence[np.ndarray]) -> None:
+        keys = [np.packbits(k).tobytes() for k in kept]
+        changed = [i for i, key in enumerate(keys) if key != self.memo[i][0]]
+        texts = [render(self.pieces[i].text, self.pieces[i].units, kept[i]) for i in changed]
+        for i, text, count in zip(changed, texts, self.reader.count(texts), strict=True):
+            self.memo[i] = (keys[i], text, count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

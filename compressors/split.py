@@ -1,4 +1,4 @@
-"""Cutting a document into segments: whole sentences, at most `limit` model tokens each."""
+"""Cutting documents into segments: whole sentences, at most `limit` model tokens each."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ class SentenceSplitter:
     def __init__(self, spans: TokenSpans, limit: int) -> None:
         self.spans, self.limit = spans, limit
 
-    def __call__(self, document: Document, number: int, sentences: Units) -> list[Segment]:
-        text = printable(document.text)
-        # `starts[i]` is where token i begins; cuts may fall only there
-        starts = self.spans([text])[0][:, 0]
+    def __call__(self, documents: Sequence[Document], sentences: Sequence[Units]) -> list[Segment]:
+        texts = [printable(d.text) for d in documents]
+        spans = self.spans(texts)
+        return [
+            Segment(document=i, start=a, text=text[a:b], title=documents[i].title)
+            for i, text in enumerate(texts)
+            for a, b in pairwise(self._edges(text, spans[i][:, 0], sentences[i]))
+            if text[a:b].strip()
+        ]
+
+    def _edges(self, text: str, starts: np.ndarray, sentences: Units) -> list[int]:
+        """Where segments begin, and the end of the text; cuts may fall only on `starts`, where tokens begin."""
         first = np.searchsorted(starts, sentences.starts)  # first token of each sentence
         cuts = [0]
         while len(starts) - cuts[-1] > self.limit:
             cuts.append(self._cut(cuts[-1], starts, first, text))
-        edges = [0, *(int(starts[c]) for c in cuts[1:]), len(text)]
-        return [
-            Segment(document=number, start=a, text=text[a:b], title=document.title)
-            for a, b in pairwise(edges)
-            if text[a:b].strip()
-        ]
+        return [0, *(int(starts[c]) for c in cuts[1:]), len(text)]
 
     def _cut(self, begin: int, starts: np.ndarray, first: np.ndarray, text: str) -> int:
         """The last sentence start within the limit, else the last word start, else the limit itself."""
@@ -52,6 +55,9 @@ class SentenceSplitter:
 class WholeSplitter:
     """One segment per document, for scorers without a window."""
 
-    def __call__(self, document: Document, number: int, sentences: Units) -> list[Segment]:
-        text = printable(document.text)
-        return [Segment(document=number, start=0, text=text, title=document.title)] if text.strip() else []
+    def __call__(self, documents: Sequence[Document], sentences: Sequence[Units]) -> list[Segment]:
+        return [
+            Segment(document=i, start=0, text=printable(d.text), title=d.title)
+            for i, d in enumerate(documents)
+            if d.text.strip()
+        ]

@@ -11,9 +11,9 @@ from .types import Document, Scores, Segment, Units
 
 
 class Splitter(Protocol):
-    """Cuts one document into segments that tile its text, blank ones left out."""
+    """Cuts documents into segments that tile their texts, blank ones left out, given each one's sentences."""
 
-    def __call__(self, document: Document, number: int, sentences: Units) -> list[Segment]: ...
+    def __call__(self, documents: Sequence[Document], sentences: Sequence[Units]) -> list[Segment]: ...
 
 
 class Scorer(Protocol):

@@ -149,7 +149,8 @@ class Compressed:
     tokens_out: int
     segments: int
     cached: int
-    units: Sequence[tuple[int, int, float]] = ()  # start, end, keep probability
+    units: Units | None = field(default=None, compare=False)  # what was scored; None where nothing was
+    scores: np.ndarray | None = field(default=None, compare=False)  # keep probability of each unit, float64 [N]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

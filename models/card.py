@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ class Card:
     `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in model tokens;
     `temperature` and `offset` turn scores into probabilities; `coherence` (with a query, and without one) and
     `relevance_weight` say how token, sentence and segment scores combine; `files` maps each profile to its
-    weights; `sha256` covers every file.
+    ONNX files (see OnnxBackend); `sha256` covers every file.
     """
 
     name: str
     revision: str
     summary: str
     licence: str
-    files: Mapping[str, str]
+    files: Mapping[str, Sequence[str]]
     sha256: Mapping[str, str]
     segment_tokens: int = 240
     query_tokens: int = 64

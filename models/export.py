@@ -9,40 +9,65 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
+from .backend import Backend, ModelInput
+from .onnx_backend import session
+from .training.network import Attention
+
 OPSET = 20
 
 
-def session(path: Path) -> ort.InferenceSession:
-    """A one-thread CPU session, safe to call from several threads at once."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+class FusedAttention(nn.Module):
+    """The attention of one unpadded sequence as ONNX Runtime's fused operator: no mask, no [T, T] matrix in memory."""
+
+    def __init__(self, source: Attention) -> None:
+        super().__init__()
+        self.qkv, self.out, self.heads = source.qkv, source.out, source.heads
+
+    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return self.out(_MultiHead.apply(q, k, v, self.heads))
 
 
-def to_onnx(module: nn.Module, path: Path, outputs: dict[str, dict[int, str]]) -> None:
-    """Write `module(input_ids, parts)` as fp32 ONNX with free batch and token axes."""
-    ids = torch.randint(1000, 20000, (2, 60))
-    parts = torch.full((2, 60), 2)
-    parts[:, :12], parts[1, 50:] = 1, 0
-    axes = {"input_ids": {0: "batch", 1: "tokens"}, "parts": {0: "batch", 1: "tokens"}, **outputs}
+class _MultiHead(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int) -> torch.Tensor:
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    @staticmethod
+    def symbolic(g: Any, q: Any, k: Any, v: Any, heads: int) -> Any:
+        return g.op("com.microsoft::MultiHeadAttention", q, k, v, num_heads_i=heads).setType(q.type())
+
+
+def fused(module: nn.Module) -> nn.Module:
+    """A copy for export, every `Attention` replaced by its fused form."""
+    module = copy.deepcopy(module).cpu().eval()
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Attention):
+                setattr(parent, name, FusedAttention(child))
+    return module
+
+
+def to_onnx(module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], outputs: dict[str, bool]) -> None:
+    """Write `module(*inputs)` as fp32 ONNX for one unpadded sequence; outputs flagged True have a token axis."""
+    axes = {name: {1: "tokens"} for name in (*inputs, *(n for n, per_token in outputs.items() if per_token))}
     with warnings.catch_warnings():
         # the tracing exporter warns of its successor; its plain graphs are what the int8 step was checked on
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(),
-            (ids, parts),
+            fused(module),
+            tuple(inputs.values()),
             str(path),
-            input_names=["input_ids", "parts"],
+            input_names=list(inputs),
             output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
+            custom_opsets={"com.microsoft": 1},
             dynamo=False,
         )
 
@@ -73,69 +98,78 @@ class Int8Embedding(nn.Module):
         return self.rows[ids].float() * self.scale[ids]
 
 
-class _StatesOnly(nn.Module):
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
+SCORES = {"keep": True, "agnostic": True, "relevance": False}
+EXAMPLE = {"input_ids": torch.randint(1000, 20000, (1, 60)), "parts": torch.tensor([[1] * 12 + [2] * 48])}
 
-    def forward(self, input_ids: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
-        return self.network.encode(input_ids, parts)
+
+class _Encode(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        positions = torch.arange(input_ids.shape[1])[None]
+        return self.encoder(input_ids, positions, torch.zeros(1, 1))
+
+
+class _Interact(nn.Module):
+    def __init__(self, interaction: nn.Module) -> None:
+        super().__init__()
+        self.interaction = interaction
+
+    def forward(self, input_ids: torch.Tensor, parts: torch.Tensor, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.interaction(input_ids, states, parts == 1, parts == 2)
 
 
 def encoder_to_onnx(network: Any, path: Path) -> None:
-    """The encoder alone: (input_ids, parts) to its tapped states [B, T, D]."""
-    to_onnx(_StatesOnly(network), path, {"states": {0: "batch", 1: "tokens"}})
+    """The encoder alone: input_ids [1, T] of a query or of a segment to its tapped states [1, T, D]."""
+    to_onnx(_Encode(network.encoder), path, {"input_ids": EXAMPLE["input_ids"]}, {"states": True})
+
+
+def interaction_to_onnx(network: Any, path: Path) -> None:
+    """The interaction alone: input_ids, parts [1, T] and states [1, T, D] to the scores."""
+    width = len(network.config.tapped) * network.config.hidden
+    to_onnx(_Interact(network.interaction), path, {**EXAMPLE, "states": torch.randn(1, 60, width)}, SCORES)
 
 
 def int8_encoder(network: Any, work: Path) -> Any:
     """The encoder alone as a callable ids [T] -> float32 states [T, D], numerically as served in int8."""
-    full, small = work / "encoder.onnx", work / "encoder.int8.onnx"
+    full, small = work / "encoder.fp32.onnx", work / "encoder.int8.onnx"
     encoder_to_onnx(network, full)
     to_int8(full, small)
     run = session(small).run
 
     def encode(ids: np.ndarray) -> np.ndarray:
-        return run(None, {"input_ids": ids[None], "parts": np.full((1, len(ids)), 2)})[0][0]
+        return run(None, {"input_ids": ids[None]})[0][0]
 
     return encode
 
 
-SCORES = {
-    "keep": {0: "batch", 1: "tokens"},
-    "agnostic": {0: "batch", 1: "tokens"},
-    "relevance": {0: "batch"},
-}
+def export(network: Any, work: Path, target: Path) -> dict[str, list[str]]:
+    """Write fp32 graphs into `work` and the int8 ones into `target`; returns the card's `files`."""
+    encoder_to_onnx(network, work / "encoder.fp32.onnx")
+    interaction_to_onnx(network, work / "interaction.fp32.onnx")
+    small = copy.deepcopy(network).cpu().eval()
+    small.encoder.word = Int8Embedding(network.encoder.word.weight.detach())
+    encoder_to_onnx(small, work / "encoder.plain.onnx")
+    to_int8(work / "encoder.plain.onnx", target / "encoder.int8.onnx")
+    nodes = onnx.load(str(work / "interaction.fp32.onnx")).graph.node
+    heads = [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in SCORES]]
+    to_int8(work / "interaction.fp32.onnx", target / "interaction.int8.onnx", exclude=heads)
+    return {"cpu-int8": ["encoder.int8.onnx", "interaction.int8.onnx"]}
 
 
-def export(network: Any, work: Path, target: Path) -> Path:
-    """Write `target/model.int8.onnx`, and the fp32 graph it is compared with into `work`; returns the latter."""
-    network = copy.deepcopy(network).cpu().eval()
-    full, plain = work / "model.fp32.onnx", work / "model.plain.onnx"
-    to_onnx(network, full, SCORES)
-    network.encoder.word = Int8Embedding(network.encoder.word.weight.detach())
-    to_onnx(network, plain, SCORES)
-    heads = [n.name for n in onnx.load(str(plain)).graph.node if n.name.split("/")[2:3] in ([h] for h in SCORES)]
-    to_int8(plain, target / "model.int8.onnx", exclude=heads)
-    return full
-
-
-def parity(
-    full: Path, small: Path, inputs: list[tuple[np.ndarray, np.ndarray]], rate: float = 0.25
-) -> dict[str, float]:
-    """How far int8 is from fp32 on (ids, parts) inputs: mean and largest keep difference, and flips at `rate`.
+def parity(full: Backend, small: Backend, inputs: list[ModelInput], rate: float = 0.25) -> dict[str, float]:
+    """How far int8 is from fp32: mean and largest difference of keep logits, and flips at `rate`.
 
     A flip is a text token that one of the two keeps and the other drops when each keeps its best `rate`.
     """
-    a, b = session(full), session(small)
     gaps, flips, total = [], 0, 0
-    for ids, parts in inputs:
-        feed = {"input_ids": ids[None], "parts": parts[None]}
-        on = parts == 2
-        x, y = a.run(["keep"], feed)[0][0][on], b.run(["keep"], feed)[0][0][on]
-        k = max(1, int(rate * len(x)))
-        flips += len(set(np.argsort(-x)[:k]) ^ set(np.argsort(-y)[:k])) // 2
-        total += len(x)
-        gaps.append(np.abs(x - y))
+    for a, b in zip(full.run(inputs), small.run(inputs), strict=True):
+        k = max(1, int(rate * len(a.keep)))
+        flips += len(set(np.argsort(-a.keep)[:k]) ^ set(np.argsort(-b.keep)[:k])) // 2
+        total += len(a.keep)
+        gaps.append(np.abs(a.keep - b.keep))
     every = np.concatenate(gaps)
     return {
         "mean_difference": round(float(every.mean()), 4),

@@ -40,7 +40,7 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
         if profile not in card.files:
             raise ModelError(f"{card.name} has no profile {profile}; there are {', '.join(card.files)}")
         weights = card.files[profile]
-        card.verify(folder, [weights, "tokenizer.json"])
+        card.verify(folder, [*weights, "tokenizer.json"])
     except CardError as e:
         raise ModelError(str(e)) from None
     try:
@@ -48,5 +48,5 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
     except ImportError:
         raise ModelError("models need onnxruntime: pip install 'laconic[cpu]'") from None
     tokenizer = TextTokenizer(folder / "tokenizer.json")
-    backend = OnnxBackend(card, folder / weights, workers)
+    backend = OnnxBackend(card, [folder / name for name in weights], workers)
     return Model(card=card, tokenizer=tokenizer, backend=backend, profile=profile)

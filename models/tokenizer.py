@@ -39,4 +39,4 @@ class TextTokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
-        return [len(e.ids) for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [len(e) for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]

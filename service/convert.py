@@ -83,10 +83,17 @@ def document(d: Compressed, body: CompressRequest, metadata: dict[str, Any] | No
         id=d.id,
         text=d.text if "text" in body.returns else None,
         spans=[(s, e) for s, e in d.spans] if "spans" in body.returns else None,
-        scores=list(d.units) if "scores" in body.returns else None,
+        scores=scores(d) if "scores" in body.returns else None,
         score=round(d.score, 4) if d.score is not None else None,
         tokens_in=d.tokens_in,
         tokens_out=d.tokens_out,
         cached=f"{d.cached}/{d.segments}",
         metadata=metadata,
     )
+
+
+def scores(d: Compressed) -> list[tuple[int, int, float]]:
+    """Start, end and keep probability of every unit."""
+    if d.units is None or d.scores is None:
+        return []
+    return list(zip(d.units.starts.tolist(), d.units.ends.tolist(), d.scores.round(4).tolist(), strict=True))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laconic.compressors import Budget, Compressed, Document, Keep, Parts, Pipeline, Request, parts
+from laconic.compressors.units import printable
 from laconic.models import HfReader
 
 from .strategies import AWKWARD, VOCABULARY, keeps, requests, texts
@@ -54,7 +55,7 @@ def test_output_is_source_text(pipeline: Pipeline, request_: Request) -> None:
 def test_tokens_out_within_budget(pipeline: Pipeline, request_: Request, reader: HfReader) -> None:
     """Tokens out never exceed the budget, in the reader's own count of the text as it is handed over."""
     result = pipeline(request_)
-    clean = result.text.encode("utf-8", "replace").decode()
+    clean = printable(result.text)  # as tokenizers can take it
     if request_.scope == "global" and request_.budget.kind != "threshold":
         value = request_.budget.value
         most = value if request_.budget.kind == "tokens" else int(value * result.tokens_in)

@@ -36,7 +36,7 @@ def rate(value: float) -> Budget:
 def test_segments_tile_and_fit(reader: HfReader, text: str) -> None:
     """Segments cover all but white space, in order, each within the model's limit."""
     split = SentenceSplitter(reader.spans, 20)
-    segments = split(Document(text=text), 0, sentences(text))
+    segments = split([Document(text=text)], [sentences(text)])
     at = 0
     for s in segments:
         assert not text[at : s.start].strip()
@@ -47,7 +47,7 @@ def test_segments_tile_and_fit(reader: HfReader, text: str) -> None:
 
 def test_segments_end_with_sentences(reader: HfReader) -> None:
     """Where sentences fit, a segment ends with one."""
-    found = SentenceSplitter(reader.spans, 16)(Document(text=TEXT), 0, sentences(TEXT))
+    found = SentenceSplitter(reader.spans, 16)([Document(text=TEXT)], [sentences(TEXT)])
     assert len(found) > 1
     assert all(s.text.rstrip().endswith(".") for s in found)
 

@@ -15,14 +15,17 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from ..card import digest
+from ..backend import ModelInput
+from ..card import Card, digest
 from ..export import export, parity
+from ..onnx_backend import OnnxBackend
 from .batches import Batcher
 from .calibrate import choose, collect
 from .data import MIX, Question, held_out
 from .encoder import TrainConfig, develop, prepare
 from .network import Network
 
+SERVED = 128  # text tokens of a segment: near what training saw, and faster than longer ones (bench/LOG.md)
 LICENCES = {
     "squad, squad-train": "CC BY-SA 4.0",
     "nq, boolq": "CC BY-SA 3.0",
@@ -35,16 +38,15 @@ LICENCES = {
 }
 
 
-def sample(batcher: Batcher, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Held-out (ids, parts) inputs as the service would build them."""
+def sample(batcher: Batcher, count: int) -> list[ModelInput]:
+    """Held-out inputs as the service would build them."""
     rng = random.Random(3)
     questions: list[Question] = [q for qs in batcher.corpus.questions.values() for q in qs if held_out(q.group)]
     out = []
     for q in rng.sample(questions, min(count, len(questions))):
         n = rng.choice([*q.gold, rng.randrange(len(batcher.corpus.segments))])
-        body = batcher.corpus.segments[n].ids
-        ids = np.array([*q.ids, *body], np.int64)
-        out.append((ids, np.array([1] * len(q.ids) + [2] * len(body), np.int64)))
+        body = tuple(map(int, batcher.corpus.segments[n].ids))
+        out.append(ModelInput(query=tuple(map(int, q.ids)), segment=body, skip=1, count=len(body) - 2))
     return out
 
 
@@ -54,7 +56,7 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     network, batcher = prepare(c)
     network, weights = better(network, batcher, c)
     target.mkdir(parents=True, exist_ok=True)
-    full = export(network, c.work, target)
+    profiles = export(network, c.work, target)
     cases = collect(network, batcher, c)
     chosen = choose(cases)
     log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
@@ -64,14 +66,15 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     }
     save_file(interaction, str(target / "interaction.safetensors"))
     (target / "network.json").write_text(network.config.to_json() + "\n")
-    files = ("model.int8.onnx", "tokenizer.json", "interaction.safetensors", "network.json")
+    files = (*profiles["cpu-int8"], "tokenizer.json", "interaction.safetensors", "network.json")
     card = {
         "name": "laconic-mini",
         "revision": revision,
         "summary": "query-aware keep, relevance and query-agnostic keep over a frozen MiniLM encoder",
         "licence": "Apache-2.0",
-        "files": {"cpu-int8": "model.int8.onnx"},
+        "files": profiles,
         "sha256": {f: digest(target / f) for f in files},
+        "segment_tokens": SERVED,
         "relevance_weight": chosen["relevance_weight"],
         "coherence": chosen["coherence"],
         "coherence_unasked": chosen["coherence_unasked"],
@@ -87,12 +90,19 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
                 "by_set": develop(network, batcher, c, per_source=60),
                 "score_of_chosen_parameters": chosen["held_out_score"],
             },
-            "profiles": {"cpu-int8": parity(full, target / "model.int8.onnx", sample(batcher, 400))},
-            "limits": "English; trained on segments of up to 112 text tokens, served on up to 240",
+            "profiles": {"cpu-int8": compared(c.work, target, profiles["cpu-int8"], sample(batcher, 400))},
+            "limits": f"English; trained on segments of up to {c.longest} text tokens, served on up to {SERVED}",
         },
     }
     (target / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def compared(work: Path, target: Path, files: list[str], inputs: list[ModelInput]) -> dict[str, float]:
+    """int8 beside the fp32 files of the same names."""
+    card = Card(name="", revision="", summary="", licence="", files={}, sha256={})
+    full = OnnxBackend(card, [work / f.replace("int8", "fp32") for f in files])
+    return parity(full, OnnxBackend(card, [target / f for f in files]), inputs)
 
 
 def better(network: Network, batcher: Batcher, c: TrainConfig) -> tuple[Network, str]:
