@@ -91,6 +91,7 @@ class CompressRequest(Body):
     top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
     on_over_budget: Literal["error", "warn"] = "error"
+    timeout_ms: Annotated[int | None, Field(ge=1, le=600_000, description="answer within this, or 429 or 504")] = None
     returns: Annotated[
         list[Literal["text", "spans", "scores"]], Field(alias="return", max_length=3, description="parts wanted")
     ] = ["text", "spans"]

@@ -78,6 +78,15 @@ class Compressor:
         self._readers[name] = opened
         return opened
 
+    def opened(self) -> dict[str, Model]:
+        """The models open now, by name."""
+        return dict(self._models)
+
+    def close(self) -> None:
+        """End the lanes of all opened models."""
+        for model in self.opened().values():
+            model.backend.close()
+
     def warm(self) -> Model:
         """Open the default model and run it once; raises ModelError."""
         from .types import Budget, Document

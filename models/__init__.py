@@ -6,21 +6,29 @@ from .catalogue import Catalogue
 from .fake_backend import FakeBackend
 from .load import Model, ModelError, load_model, load_tokenizer
 from .readers import HfReader, TiktokenReader, open_reader
+from .scheduler import Scheduler
 from .tokenizer import Encoded, TextTokenizer
+from .work import Cancelled, DeadlineExceeded, EngineError, Work, current
 
 __all__ = [
     "Backend",
+    "Cancelled",
     "Card",
     "Catalogue",
+    "DeadlineExceeded",
     "Encoded",
+    "EngineError",
     "FakeBackend",
     "HfReader",
     "Model",
     "ModelError",
     "ModelInput",
     "ModelOutput",
+    "Scheduler",
     "TextTokenizer",
     "TiktokenReader",
+    "Work",
+    "current",
     "load_model",
     "load_tokenizer",
     "open_reader",

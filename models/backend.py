@@ -33,6 +33,17 @@ class ModelOutput:
     relevance: float
 
 
+class Forward(Protocol):
+    """One forward of a model on the calling thread; thread-safe. `alone`: no other runs, all cores may be used.
+
+    The same input gives the same output, alone or not.
+    """
+
+    card: Card
+
+    def forward(self, i: ModelInput, alone: bool) -> ModelOutput: ...
+
+
 class Backend(Protocol):
     """Runs a model. The same input gives the same output whatever else is in `inputs`; thread-safe."""
 

@@ -19,9 +19,9 @@ class FakeBackend:
         self.card = card
 
     def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
-        return [self._one(i) for i in inputs]
+        return [self.forward(i, False) for i in inputs]
 
-    def _one(self, i: ModelInput) -> ModelOutput:
+    def forward(self, i: ModelInput, alone: bool) -> ModelOutput:
         ids = np.array(i.segment[i.skip : i.skip + i.count], np.int64)
         spread = ((ids * 2654435761) % 2**32 / 2**32 * 6 - 3).astype(np.float32)
         shared = np.isin(ids, np.array(i.query[1:-1], np.int64))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backend import Backend
 from .card import Card, CardError
+from .scheduler import Scheduler
 from .tokenizer import TextTokenizer
 
 
@@ -16,11 +16,11 @@ class ModelError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A backend with the tokenizer and card it goes with, and the numeric profile it runs under."""
+    """A lane with the tokenizer and card it goes with, and the numeric profile it runs under."""
 
     card: Card
     tokenizer: TextTokenizer
-    backend: Backend
+    backend: Scheduler
     profile: str
 
 
@@ -44,9 +44,11 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
     except CardError as e:
         raise ModelError(str(e)) from None
     try:
-        from .onnx_backend import OnnxBackend
+        from .onnx_backend import OnnxBackend, usable_cores
     except ImportError:
         raise ModelError("models need onnxruntime: pip install 'laconic[cpu]'") from None
     tokenizer = TextTokenizer(folder / "tokenizer.json")
-    backend = OnnxBackend(card, [folder / name for name in weights], workers)
+    cores = usable_cores()
+    forward = OnnxBackend(card, [folder / name for name in weights], cores)
+    backend = Scheduler(forward, workers or cores)
     return Model(card=card, tokenizer=tokenizer, backend=backend, profile=profile)

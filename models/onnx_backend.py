@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: unpadded segments, one at a time, on N one-thread workers over one session.
+"""ONNX Runtime on the CPU: unpadded segments, one at a time.
 
 One segment per forward keeps dynamic int8 exact (its activation scale is taken over the whole tensor, so any
 batch mate or padding would change the result) and was the fastest arrangement measured: see docs/adr/0003.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,44 +40,37 @@ def session(path: Path, threads: int = 1) -> ort.InferenceSession:
 
 
 class OnnxBackend:
-    """A model's ONNX files under one numeric profile; `workers` forwards run side by side.
+    """A model's ONNX files under one numeric profile, one unpadded sequence per forward.
 
     Two files are an encoder, `input_ids` [1, T] to `states` [1, T, D], run on the query and on each segment
     alone, and a scorer of `input_ids`, `parts` and both their states. One file scores `input_ids` and `parts`.
+    Sessions have one thread; a second set with all `cores` serves the forward that has the machine to itself.
     """
 
-    def __init__(self, card: Card, paths: Sequence[Path], workers: int | None = None) -> None:
+    def __init__(self, card: Card, paths: Sequence[Path], cores: int = 1) -> None:
         self.card = card
-        self.workers = workers or usable_cores()
-        self._score = session(paths[-1])
-        self._encode = session(paths[0]) if len(paths) == 2 else None
+        self._narrow = [session(p) for p in paths]
+        self._wide = [session(p, cores) for p in paths] if cores > 1 else self._narrow
         self._query = lru_cache(QUERIES_KEPT)(self._states)
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="forward")
 
     def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
-        """Score every input; the pool is shared by all callers, longest inputs first to end together."""
-        if self._encode is not None:
-            list(self._pool.map(self._query, {i.query for i in inputs if i.query}))
-        order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i].segment))
-        done = dict(zip(order, self._pool.map(self._one, (inputs[i] for i in order)), strict=True))
-        return [done[i] for i in range(len(inputs))]
+        """Every input in turn, on the calling thread."""
+        return [self.forward(i, False) for i in inputs]
 
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def _states(self, ids: tuple[int, ...]) -> np.ndarray:
-        assert self._encode is not None
-        states: np.ndarray = self._encode.run(None, {"input_ids": np.array(ids, np.int64)[None]})[0]
-        return states
-
-    def _one(self, i: ModelInput) -> ModelOutput:
+    def forward(self, i: ModelInput, alone: bool) -> ModelOutput:
+        sessions = self._wide if alone else self._narrow
         ids = np.array((*i.query, *i.segment), np.int64)[None]
         parts = np.full(ids.shape, 2, np.int64)
         parts[0, : len(i.query)] = 1
         feed = {"input_ids": ids, "parts": parts}
-        if self._encode is not None:
-            both = [self._query(i.query)] if i.query else []
-            feed["states"] = np.concatenate([*both, self._states(i.segment)], 1)
-        keep, agnostic, relevance = self._score.run(None, feed)
+        if len(sessions) == 2:
+            query = [self._query(i.query)] if i.query else []
+            feed["states"] = np.concatenate([*query, self._states(i.segment, sessions[0])], 1)
+        keep, agnostic, relevance = sessions[-1].run(None, feed)
         at = slice(len(i.query) + i.skip, len(i.query) + i.skip + i.count)
         return ModelOutput(keep=keep[0, at], agnostic=agnostic[0, at], relevance=float(relevance[0]))
+
+    def _states(self, ids: tuple[int, ...], encoder: ort.InferenceSession | None = None) -> np.ndarray:
+        feed = {"input_ids": np.array(ids, np.int64)[None]}
+        states: np.ndarray = (encoder or self._narrow[0]).run(None, feed)[0]
+        return states

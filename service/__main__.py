@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from . import shell
 from .settings import Settings, load
+from .telemetry import logs
 
 USAGE, FAILED = 2, 1  # exit codes: wrong call, right call that failed
 
@@ -54,6 +54,10 @@ def build() -> argparse.ArgumentParser:
         add_settings(p, "model", "profile", "models_dir", "readers_dir", "tiktoken_cache")
         p.set_defaults(run=run)
 
+    k = sub.add_parser("key", help="make an API key and the lines that admit it")
+    k.add_argument("name", help="whose key it is; appears in metrics and logs")
+    k.set_defaults(run=shell.key)
+
     b = sub.add_parser("bench", help="measure: quality on question answering data, throughput beside peers")
     b.add_argument("rest", nargs=argparse.REMAINDER, help="quality --data DIR | peers")
     b.set_defaults(run=shell.bench)
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in e.errors(include_input=False, include_url=False):
             print(f"laconic: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
         return USAGE
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logs(settings.log_level, settings.log_format)
     code: int = args.run(args, settings)
     return code
 

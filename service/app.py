@@ -9,14 +9,22 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
+from prometheus_client import start_http_server
 
 from laconic.compressors import Compressor, LaconicError
 from laconic.models import ModelError
 
 from . import errors, routes
+from .admission import Admission
+from .edge import Edge
+from .keys import Keys
 from .limits import Limits
+from .opening import make_compressor
 from .settings import Settings
+from .slots import Slots
+from .telemetry import Metrics
 
 log = logging.getLogger("laconic")
 
@@ -29,21 +37,18 @@ def package_version() -> str:
 
 
 class State:
-    """What the routes share: settings, the compressor, and whether it can be used."""
+    """What the routes share: settings, the compressor, who may ask, what is accepted, and whether it can be used."""
 
     def __init__(self, settings: Settings, compressor: Compressor | None = None) -> None:
         self.settings = settings
-        self.compressor = compressor or Compressor(
-            model=settings.model,
-            profile=settings.profile,
-            workers=settings.workers,
-            models_dir=settings.models_dir,
-            readers_dir=settings.readers_dir,
-            tiktoken_cache=settings.tiktoken_cache,
-        )
-        self.ready = False
+        self.compressor = compressor or make_compressor(settings)
+        self.ready = self.draining = False
         self.failure: str | None = None
-        self.slots = anyio.CapacityLimiter(settings.concurrency)
+        self.keys = Keys(settings.api_keys_file)
+        self.admission = Admission()
+        self.slots = Slots(settings.concurrency)
+        self.threads = anyio.CapacityLimiter(settings.concurrency)
+        self.metrics = Metrics(self.admission, self.compressor)
 
     def open(self) -> None:
         """Load and warm the default model; a failure is kept for /readyz, the process lives on."""
@@ -55,16 +60,37 @@ class State:
             self.failure = str(e)
             log.error("the model cannot be used: %s", e)
 
+    def refusal(self) -> str | None:
+        """Why new work that needs the model is not taken, or None."""
+        if self.draining:
+            return "the service is shutting down"
+        return None if self.ready else self.failure or "the model is still loading"
+
+    def trouble(self) -> str | None:
+        """What is wrong with a lane, or None."""
+        return next((t for m in self.compressor.opened().values() if (t := m.backend.trouble())), None)
+
 
 def create_app(settings: Settings, compressor: Compressor | None = None) -> FastAPI:
-    """Build the application; `compressor` replaces the one made from the settings (tests do this)."""
+    """Build the application; `compressor` replaces the one made from the settings (tests do this).
+
+    Raises KeysError for a key file that cannot be used.
+    """
     state = State(settings, compressor)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=state.open, name="open-model", daemon=True).start()
+        apart = None
+        if settings.metrics_port is not None:
+            apart, _thread = start_http_server(settings.metrics_port, settings.host, state.metrics.registry)
         yield
         state.ready = False
+        if apart:
+            apart.shutdown()
+            apart.server_close()
+        if compressor is None:
+            state.compressor.close()
 
     app = FastAPI(
         title="laconic",
@@ -74,7 +100,12 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
         license_info={"name": "Apache-2.0"},
     )
     app.state.laconic = state
-    app.include_router(routes.router)
+    # the key itself is checked before the body is read (edge.py); this tells /docs that there is one
+    documented = [Depends(HTTPBearer(auto_error=False))] if settings.api_keys_file else []
+    app.include_router(routes.router, dependencies=documented)
+    if settings.metrics_port is None:
+        app.include_router(routes.metrics)
     errors.install(app)
+    app.add_middleware(Edge, state=state)
     app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes)
     return app

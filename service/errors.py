@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -12,7 +13,9 @@ from starlette.exceptions import HTTPException
 
 from laconic.client.wire import ErrorAnswer, ErrorDetail
 from laconic.compressors import LaconicError
-from laconic.models import ModelError
+from laconic.models import Cancelled, DeadlineExceeded, EngineError, ModelError
+
+from .admission import Overloaded
 
 log = logging.getLogger("laconic")
 
@@ -29,7 +32,16 @@ class NotReady(LaconicError):
     code, status = "not_ready", 503
 
 
-TYPES = {400: "invalid_request", 404: "not_found", 405: "invalid_request", 413: "too_large", 415: "invalid_request"}
+TYPES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    429: "overloaded",
+    404: "not_found",
+    405: "invalid_request",
+    413: "too_large",
+    415: "invalid_request",
+}
 
 
 def answer(status: int, kind: str, code: str, message: str, param: str | None, request_id: str) -> JSONResponse:
@@ -41,10 +53,36 @@ def request_id(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
+def of(error: LaconicError, request_id: str) -> JSONResponse:
+    """The answer to an error of ours, with the headers its status asks for."""
+    kind = TYPES.get(error.status, "invalid_request" if error.status < 500 else "unavailable")
+    made = answer(error.status, kind, error.code, error.message, error.param, request_id)
+    if isinstance(error, Overloaded):
+        made.headers["retry-after"] = str(math.ceil(error.retry_after))
+        made.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+    if isinstance(error, NotReady):
+        made.headers["retry-after"] = "2"
+    if error.status == 401:
+        made.headers["www-authenticate"] = "Bearer"
+    return made
+
+
 async def on_laconic(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, LaconicError)
-    kind = "invalid_request" if error.status < 500 else "unavailable"
-    return answer(error.status, kind, error.code, error.message, error.param, request_id(request))
+    return of(error, request_id(request))
+
+
+async def on_cancelled(request: Request, error: Exception) -> JSONResponse:
+    return answer(499, "invalid_request", "client_gone", "the client closed the connection", None, request_id(request))
+
+
+async def on_deadline(request: Request, error: Exception) -> JSONResponse:
+    message = "the answer would come after the request's timeout_ms"
+    return answer(504, "unavailable", "deadline_exceeded", message, "timeout_ms", request_id(request))
+
+
+async def on_engine(request: Request, error: Exception) -> JSONResponse:
+    return answer(500, "internal", "engine_failed", str(error), None, request_id(request))
 
 
 async def on_model(request: Request, error: Exception) -> JSONResponse:
@@ -83,6 +121,9 @@ async def on_defect(request: Request, error: Exception) -> JSONResponse:
 def install(app: FastAPI) -> None:
     app.add_exception_handler(LaconicError, on_laconic)
     app.add_exception_handler(ModelError, on_model)
+    app.add_exception_handler(Cancelled, on_cancelled)
+    app.add_exception_handler(DeadlineExceeded, on_deadline)
+    app.add_exception_handler(EngineError, on_engine)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_defect)

@@ -34,6 +34,19 @@ class Settings(BaseSettings):
     max_documents: Annotated[int, Field(ge=1, description="most documents of one request")] = 1000
     max_characters: Annotated[int, Field(ge=1, description="most characters of one request's documents")] = 2_000_000
     concurrency: Annotated[int, Field(ge=1, le=256, description="requests worked on side by side")] = 8
+    timeout_ms: Annotated[int, Field(ge=1, le=600_000, description="longest a request may take")] = 30_000
+    api_keys_file: Annotated[Path | None, Field(description="TOML file of API keys; without one, anyone may ask")] = (
+        None
+    )
+    tls_cert: Annotated[Path | None, Field(description="certificate chain, PEM: serve TLS")] = None
+    tls_key: Annotated[Path | None, Field(description="the certificate's private key, PEM")] = None
+    metrics_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="serve /metrics here instead of on the main port")
+    ] = None
+    drain_seconds: Annotated[
+        float, Field(ge=0, le=600, description="after SIGTERM: time for load balancers to see /readyz turn")
+    ] = 1.0
+    log_format: Annotated[Literal["text", "json"], Field(description="lines for people or for machines")] = "text"
     grace_seconds: Annotated[int, Field(ge=0, description="time to finish accepted requests at shutdown")] = 20
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="least severe line")] = "info"
 

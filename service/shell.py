@@ -14,40 +14,36 @@ from rich.console import Console
 from rich.text import Text
 
 from laconic.client.wire import BudgetBody, CompressRequest
-from laconic.compressors import RECIPES, Compressor, LaconicError, Result
+from laconic.compressors import RECIPES, LaconicError, Result
 from laconic.models import Card, ModelError
 from laconic.models.card import CardError
 from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
 
 from . import convert
+from .opening import make_compressor
 from .settings import Settings
 
 
 def serve(args: argparse.Namespace, settings: Settings) -> int:
-    import uvicorn
+    from .keys import KeysError
+    from .server import run
 
-    from .app import create_app
-
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        access_log=False,
-        timeout_graceful_shutdown=settings.grace_seconds,
-    )
+    try:
+        run(settings)
+    except KeysError as e:
+        return fail(str(e))
     return 0
 
 
-def make_compressor(settings: Settings) -> Compressor:
-    return Compressor(
-        model=settings.model,
-        profile=settings.profile,
-        workers=settings.workers,
-        models_dir=settings.models_dir,
-        readers_dir=settings.readers_dir,
-        tiktoken_cache=settings.tiktoken_cache,
-    )
+def key(args: argparse.Namespace, settings: Settings) -> int:
+    from .keys import new
+
+    try:
+        made, lines = new(args.name)
+    except ValueError as e:
+        return fail(str(e))
+    print(f"# the key, shown once: {made}\n# add to the file of --api-keys-file:\n{lines}", end="")
+    return 0
 
 
 def compress(args: argparse.Namespace, settings: Settings) -> int:

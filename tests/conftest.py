@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from laconic.compressors import Compressor, Parts, parts
-from laconic.models import FakeBackend, HfReader, Model, TextTokenizer
+from laconic.models import FakeBackend, HfReader, Model, Scheduler, TextTokenizer
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.fake_backend import FAKE_CARD
 from laconic.service.app import create_app
@@ -32,7 +32,7 @@ def reader(tokenizer: TextTokenizer) -> HfReader:
 
 @pytest.fixture(scope="session")
 def fake_model(tokenizer: TextTokenizer) -> Model:
-    return Model(card=FAKE_CARD, tokenizer=tokenizer, backend=FakeBackend(), profile="fake")
+    return Model(card=FAKE_CARD, tokenizer=tokenizer, backend=Scheduler(FakeBackend(), 2), profile="fake")
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ HEAVY = {
     "starlette": {"service"},
     "uvicorn": {"service"},
     "matplotlib": {"bench/report", "bench/peers"},
+    "prometheus_client": {"service"},
     "redis": {"service/cache"},
     "llmlingua": {"bench/peers"},
     "transformers": {"bench/peers"},

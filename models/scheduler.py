@@ -1,0 +1,227 @@
+"""The CPU lane: N workers, one unpadded forward each, shared fairly and without any batching delay.
+
+- Between keys (tenants) the next forward goes to the one served the fewest tokens since it became busy: start-time
+  fair queuing (Goyal et al. 1996).
+- Within a key, requests go by arrival + predicted cost: short ones pass long ones, but only as long as the long one
+  would have taken, so nothing starves. A request can be overtaken between any two of its segments.
+- A forward that fails is tried once more; then its request fails alone. A worker thread that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .backend import Forward, ModelInput, ModelOutput
+from .work import Cancelled, DeadlineExceeded, EngineError, Work, current
+
+log = logging.getLogger("laconic.engine")
+OVERHEAD = 8  # tokens a forward costs beyond its own: what it takes to start one
+STALLED = 60.0  # seconds after which a forward that has not come back means a dead lane
+
+
+@dataclass(eq=False)
+class Job:
+    """The forwards of one call of `run`."""
+
+    inputs: Sequence[ModelInput]
+    work: Work
+    added: float
+    todo: list[int]  # numbers of inputs not begun, shortest first: taken from the end
+    left: int  # not finished
+    retried: set[int] = field(default_factory=set)
+    outputs: dict[int, ModelOutput] = field(default_factory=dict)
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def fail(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self.todo.clear()
+        self.done.set()
+
+
+@dataclass(eq=False)
+class Share:
+    """A key with work waiting: its jobs by (arrival + predicted seconds), and the tokens it was served."""
+
+    served: float
+    jobs: list[tuple[float, int, Job]] = field(default_factory=list)
+
+
+def cost(i: ModelInput) -> int:
+    """Tokens a forward is counted as."""
+    return len(i.segment) + OVERHEAD
+
+
+class Scheduler:
+    """`run(inputs)` as a Backend has it, over one `Forward` and a number of workers; thread-safe."""
+
+    def __init__(self, forward: Forward, workers: int) -> None:
+        self.forward, self.card, self.workers = forward, forward.card, workers
+        self.seconds_per_token = 2e-4  # of one worker; a running mean from the first forward on
+        self.tokens_waiting = 0
+        self.restarts = self.failures = self.forwards = 0
+        self._shares: dict[str, Share] = {}
+        self._floor = 0.0  # tokens served to the key last chosen: where a key that comes back begins
+        self._number = itertools.count()
+        self._lock = threading.Condition()
+        self._busy: dict[int, float] = {}  # worker number -> when its forward began
+        self._closed = False
+        self._threads = [self._start(n) for n in range(workers)]
+
+    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+        """Score all inputs. Raises Cancelled, DeadlineExceeded (see `work.current`) or EngineError."""
+        work = current.get() or Work()
+        work.check()
+        if not inputs:
+            return []
+        todo = sorted(range(len(inputs)), key=lambda n: len(inputs[n].segment))
+        job = Job(inputs, work, time.monotonic(), todo, len(inputs))
+        work.on_cancel(lambda: self._drop(job, Cancelled()))
+        self._add(job)
+        wait = None if math.isinf(work.deadline) else max(0.0, work.deadline - time.monotonic())
+        if not job.done.wait(wait):
+            self._drop(job, DeadlineExceeded())
+        work.lane += time.monotonic() - job.added
+        if job.error is not None:
+            raise job.error
+        return [job.outputs[n] for n in range(len(inputs))]
+
+    def wait_estimate(self) -> float:
+        """Seconds until a forward added now would begin, were there one key."""
+        return self.tokens_waiting * self.seconds_per_token / self.workers
+
+    def trouble(self) -> str | None:
+        """What is wrong with the lane, or None: dead workers, or a forward that does not come back."""
+        dead = sum(not t.is_alive() for t in self._threads)
+        if dead:
+            return f"{dead} of {self.workers} workers are dead"
+        longest = max((time.monotonic() - t for t in list(self._busy.values())), default=0.0)
+        return f"a forward has been running for {longest:.0f} s" if longest > STALLED else None
+
+    def close(self) -> None:
+        """End the workers after the forwards they are in; jobs still waiting fail."""
+        with self._lock:
+            self._closed = True
+            waiting = [job for share in self._shares.values() for _, _, job in share.jobs if job.todo]
+            self._shares.clear()
+            self._lock.notify_all()
+        for job in waiting:
+            job.fail(EngineError("the service is shutting down"))
+
+    def _add(self, job: Job) -> None:
+        tokens = sum(cost(i) for i in job.inputs)
+        with self._lock:
+            if self._closed:
+                raise EngineError("the service is shutting down")
+            share = self._shares.get(job.work.key)
+            if share is None:
+                share = self._shares[job.work.key] = Share(served=self._floor)
+            rank = job.added + tokens * self.seconds_per_token / self.workers
+            heapq.heappush(share.jobs, (rank, next(self._number), job))
+            self.tokens_waiting += tokens
+            self._lock.notify(len(job.inputs))
+
+    def _drop(self, job: Job, error: BaseException) -> None:
+        with self._lock:
+            self.tokens_waiting -= sum(cost(job.inputs[n]) for n in job.todo)
+            job.fail(error)
+
+    def _take(self) -> tuple[Job, int] | None:
+        """The next forward by share, then by rank; None where nothing waits. Called under the lock."""
+        while self._shares:
+            key, share = min(self._shares.items(), key=lambda entry: entry[1].served)
+            while share.jobs and not share.jobs[0][2].todo:  # begun to the last forward, or dropped
+                heapq.heappop(share.jobs)
+            if not share.jobs:
+                del self._shares[key]
+                continue
+            job = share.jobs[0][2]
+            n = job.todo.pop()
+            tokens = cost(job.inputs[n])
+            self._floor = share.served
+            share.served += tokens
+            self.tokens_waiting -= tokens
+            return job, n
+        return None
+
+    def _start(self, number: int) -> threading.Thread:
+        thread = threading.Thread(target=self._live, args=(number,), name=f"lane-{number}", daemon=True)
+        thread.start()
+        return thread
+
+    def _live(self, number: int) -> None:
+        """A worker's life; however it ends, another takes its place until the lane is closed."""
+        try:
+            self._loop(number)
+        except BaseException:
+            log.exception("worker %d died", number)
+        finally:
+            self._busy.pop(number, None)
+            if not self._closed:
+                self.restarts += 1
+                self._threads[number] = self._start(number)
+
+    def _loop(self, number: int) -> None:
+        while True:
+            with self._lock:
+                while (taken := self._take()) is None and not self._closed:
+                    self._lock.wait()
+                if taken is None:
+                    return
+                alone = not self._busy and not self._shares and not taken[0].todo
+                self._busy[number] = time.monotonic()
+            self._one(*taken, alone)
+            self._busy.pop(number, None)
+
+    def _one(self, job: Job, n: int, alone: bool) -> None:
+        try:
+            job.work.check()  # the caller may have left, or the deadline passed, while this waited
+        except (Cancelled, DeadlineExceeded) as e:
+            self._drop(job, e)
+            return
+        start = time.monotonic()
+        if job.left == len(job.inputs) and not job.work.queued:
+            job.work.queued = start - job.added
+        try:
+            output = self.forward.forward(job.inputs[n], alone)
+        except BaseException as e:
+            self.failures += 1
+            self._again(job, n, e)
+            if not isinstance(e, Exception):
+                raise  # the worker dies of it, its work does not
+            log.warning("a forward failed", exc_info=e)
+            return
+        self._learn(cost(job.inputs[n]), time.monotonic() - start)
+        with self._lock:
+            job.outputs[n] = output
+            job.left -= 1
+            if not job.left:
+                job.done.set()
+
+    def _again(self, job: Job, n: int, error: BaseException) -> None:
+        """Put a failed forward back, once; at its second failure its job fails."""
+        if n in job.retried:
+            self._drop(job, EngineError(f"a forward failed twice: {type(error).__name__}"))
+            return
+        with self._lock:
+            if job.error is not None or self._closed:
+                return
+            job.retried.add(n)
+            job.todo.append(n)
+            self.tokens_waiting += cost(job.inputs[n])
+            share = self._shares.setdefault(job.work.key, Share(served=self._floor))
+            heapq.heappush(share.jobs, (job.added, next(self._number), job))
+            self._lock.notify()
+
+    def _learn(self, tokens: int, seconds: float) -> None:
+        """Running mean of seconds per token, over about the last twenty thousand tokens."""
+        self.forwards += 1
+        weight = min(1.0, tokens / 20_000) if self.forwards > 20 else 0.2
+        self.seconds_per_token += weight * (seconds / tokens - self.seconds_per_token)

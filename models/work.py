@@ -1,0 +1,62 @@
+"""Whose work a forward is: a request's claim on the lanes, carried to the scheduler in a context variable.
+
+The stages between a route and a lane need not know of deadlines, tenants or disconnects.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+
+
+class Cancelled(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class DeadlineExceeded(Exception):
+    """The answer would come later than the caller said it is of use."""
+
+
+class EngineError(RuntimeError):
+    """A forward failed twice; the request it belongs to fails, no other."""
+
+
+class Work:
+    """One request: its share (`key`), when it stops being of use (`time.monotonic()` seconds), and whether it has."""
+
+    def __init__(self, *, key: str = "", deadline: float = math.inf) -> None:
+        self.key, self.deadline = key, deadline
+        self.cancelled = False
+        self.lane = 0.0  # seconds spent in `Scheduler.run`
+        self.queued = 0.0  # of those, until its first forward began
+        self._wake: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def cancel(self) -> None:
+        """Drop what has not begun and wake whoever waits; any thread, any number of times."""
+        with self._lock:
+            self.cancelled = True
+            wake = list(self._wake)
+        for call in wake:
+            call()
+
+    def on_cancel(self, call: Callable[[], None]) -> None:
+        """Have `call` run at `cancel`, at once if that has been."""
+        with self._lock:
+            self._wake.append(call)
+            late = self.cancelled
+        if late:
+            call()
+
+    def check(self) -> None:
+        """Raises Cancelled or DeadlineExceeded."""
+        if self.cancelled:
+            raise Cancelled
+        if time.monotonic() >= self.deadline:
+            raise DeadlineExceeded
+
+
+current: ContextVar[Work | None] = ContextVar("work", default=None)

@@ -1,0 +1,76 @@
+"""Who is let in: a request that cannot be answered in time is refused at the door, with when to come back.
+
+The estimate is learnt from what this process does: work finished per second while there was any. No timer, no fixed
+queue length; the deadline bounds the queue.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from laconic.compressors import LaconicError
+
+PER_DOCUMENT = 200  # characters of work a document costs beyond its own
+HALF_LIFE = 8.0  # seconds of work after which a measurement counts half
+CAUTION = 1.15  # predictions are stretched by this before they are compared with a deadline
+
+
+class Overloaded(LaconicError):
+    """Too much accepted work stands before this request; `retry_after` is in seconds."""
+
+    code, status = "overloaded", 429
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = max(0.05, retry_after)
+
+
+class Admission:
+    """Accepted work, in characters, and the measured rate at which it is done. For the event loop's thread only."""
+
+    def __init__(self, rate: float = 20_000.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.outstanding, self.requests = 0.0, 0
+        self._done, self._busy = rate, 1.0  # decaying sums: characters, seconds
+        self._clock, self._since = clock, clock()
+
+    @property
+    def rate(self) -> float:
+        """Characters per second while there is work."""
+        return self._done / self._busy
+
+    def wait(self, characters: float = 0.0) -> float:
+        """Seconds until all accepted work, and this, is done."""
+        return (self.outstanding + characters) / self.rate
+
+    @contextmanager
+    def admit(self, characters: float, seconds: float) -> Iterator[None]:
+        """Hold `characters` of work that is wanted within `seconds`; raises Overloaded."""
+        late = CAUTION * self.wait(characters) - seconds
+        if self.requests and late > 0:
+            raise Overloaded(f"accepted work takes {self.wait():.1f} s: come back later", late / CAUTION)
+        self._advance()
+        self.outstanding += characters
+        self.requests += 1
+        finished = False
+        try:
+            yield
+            finished = True
+        finally:
+            self._advance()
+            self.outstanding -= characters
+            self.requests -= 1
+            if not self.requests:
+                self.outstanding = 0.0  # sums of floats drift
+            if finished:
+                self._done += characters
+
+    def _advance(self) -> None:
+        now = self._clock()
+        if self.requests:
+            passed = now - self._since
+            fade = math.exp2(-passed / HALF_LIFE)
+            self._done, self._busy = self._done * fade, self._busy * fade + passed
+        self._since = now

@@ -1,0 +1,166 @@
+"""API keys: a TOML file of hashes, read again when it changes; constant-time comparison; scopes and rates per key.
+
+[[key]]
+name = "team-a"
+sha256 = "9f86d081884c7d65..."      # of the key itself; `laconic key team-a` makes one
+scopes = ["compress"]               # or ["compress", "admin"]
+tokens_per_second = 5000            # optional
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import math
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from laconic.compressors import LaconicError
+
+from .admission import Overloaded
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+log = logging.getLogger("laconic")
+Scope = Literal["compress", "admin"]
+BURST = 10.0  # seconds of its rate a key may use at once
+LOOK = 2.0  # seconds between looks at the file
+
+
+class Unauthorized(LaconicError):
+    """No key, or one this service does not know."""
+
+    code, status = "unauthorized", 401
+
+
+class Forbidden(LaconicError):
+    """The key is known and may not do this."""
+
+    code, status = "forbidden", 403
+
+
+class Key(BaseModel):
+    """One entry of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    scopes: list[Scope] = ["compress"]
+    tokens_per_second: Annotated[float, Field(gt=0)] = math.inf
+
+
+class KeyFile(BaseModel):
+    """The whole file; names are unique."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: list[Key] = []
+
+
+class KeysError(ValueError):
+    """A key file that cannot be used; the message names the entry and never repeats a value."""
+
+
+def read(path: Path) -> list[Key]:
+    """Parse the file; raises KeysError."""
+    try:
+        found = KeyFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).key
+    except OSError as e:
+        raise KeysError(f"{path}: {e.strerror}") from None
+    except ValidationError as e:
+        first = e.errors(include_input=False, include_url=False)[0]
+        raise KeysError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except ValueError:
+        raise KeysError(f"{path}: not TOML in UTF-8") from None
+    if len({k.name for k in found}) != len(found):
+        raise KeysError(f"{path}: two keys have the same name")
+    return found
+
+
+ANYONE = Key(name="anonymous", sha256="0" * 64, scopes=["compress", "admin"])
+
+
+class Keys:
+    """The keys of a file, or anyone where there is none. A file that turns unreadable leaves the last good keys."""
+
+    def __init__(self, path: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path, self._clock = path, clock
+        self._keys = read(path) if path else []
+        self._stamp, self._looked = self._mark(), clock()
+        self._owed: dict[str, tuple[float, float]] = {}  # name -> (tokens used up, when)
+
+    def check(self, header: str | None, scope: Scope) -> Key:
+        """The key of an `Authorization` header; raises Unauthorized or Forbidden."""
+        if self.path is None:
+            return ANYONE
+        self._reload()
+        word, _, given = (header or "").partition(" ")
+        digest = hashlib.sha256(given.strip().encode()).hexdigest()
+        found: Key | None = None
+        for key in self._keys:  # all of them, whatever has matched: time tells nothing
+            if hmac.compare_digest(key.sha256, digest) and word.lower() == "bearer":
+                found = key
+        if found is None:
+            raise Unauthorized("send Authorization: Bearer <key>" if not header else "this key is not known")
+        if scope not in found.scopes:
+            raise Forbidden(f"this key may not {scope}")
+        return found
+
+    def spend(self, key: Key, tokens: float) -> None:
+        """Charge tokens to a key; what is owed beyond its burst must run off before its next request."""
+        if not math.isinf(key.tokens_per_second):
+            self._owed[key.name] = (self._debt(key) + tokens, self._clock())
+
+    def allow(self, key: Key) -> None:
+        """Raises Overloaded while a key owes more than its burst."""
+        if math.isinf(key.tokens_per_second):
+            return
+        late = self._debt(key) / key.tokens_per_second - BURST
+        if late > 0:
+            raise Overloaded(f"this key may use {key.tokens_per_second:g} tokens per second", late)
+
+    def _debt(self, key: Key) -> float:
+        owed, when = self._owed.get(key.name, (0.0, 0.0))
+        return max(0.0, owed - (self._clock() - when) * key.tokens_per_second)
+
+    def _mark(self) -> tuple[int, int] | None:
+        try:
+            stat = self.path.stat() if self.path else None
+        except OSError:
+            return None
+        return (stat.st_mtime_ns, stat.st_size) if stat else None
+
+    def _reload(self) -> None:
+        now = self._clock()
+        if self.path is None or now - self._looked < LOOK:
+            return
+        self._looked = now
+        if (stamp := self._mark()) == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = read(self.path)
+            log.info("read %d API keys", len(self._keys))
+        except KeysError as e:
+            log.error("the last good keys stay: %s", e)
+
+
+def new(name: str) -> tuple[str, str]:
+    """A fresh key and the lines that admit it; raises ValueError for a name that cannot be one."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise ValueError("a key's name has 1 to 64 letters, digits, dots, dashes or underscores")
+    key = f"lac_{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return key, f'[[key]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = ["compress"]\n'

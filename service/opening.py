@@ -1,0 +1,18 @@
+"""Settings to a compressor: shared by the service and the shell."""
+
+from __future__ import annotations
+
+from laconic.compressors import Compressor
+
+from .settings import Settings
+
+
+def make_compressor(settings: Settings) -> Compressor:
+    return Compressor(
+        model=settings.model,
+        profile=settings.profile,
+        workers=settings.workers,
+        models_dir=settings.models_dir,
+        readers_dir=settings.readers_dir,
+        tiktoken_cache=settings.tiktoken_cache,
+    )
