@@ -1,4 +1,4 @@
-"""`laconic bench quality --data DIR`, `peers`, `budgets`: tables, plots, and one JSON line at the end."""
+"""`laconic bench quality --data DIR`, `peers`, `budgets`, `latency`: tables, plots, and one JSON line at the end."""
 
 from __future__ import annotations
 
@@ -28,8 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     b = sub.add_parser("budgets", help="are budgets met, and used, over random requests")
     b.add_argument("--requests", type=int, default=1000)
     b.add_argument("--readers-dir", type=Path, default=None, help="count in every reader of this folder too")
+    t = sub.add_parser("latency", help="a service alone, saturated, and overloaded with open-loop arrivals")
+    t.add_argument("--url", default=None, help="a running service; default: one is started")
+    t.add_argument("--seconds", type=float, default=60, help="of overload")
+    t.add_argument("--overload", type=float, default=2.0, help="arrivals as a multiple of what it can do")
+    t.add_argument("--timeout-ms", type=int, default=3000, help="deadline of every request")
+    t.add_argument("--out", type=Path, default=Path("build/latency"))
     args = parser.parse_args(argv)
-    return {"quality": quality, "peers": peers, "budgets": budgets}[args.what](args)
+    return {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}[args.what](args)
 
 
 def quality(args: argparse.Namespace) -> int:
@@ -73,6 +79,21 @@ def budgets(args: argparse.Namespace) -> int:
     result = check(Compressor(readers_dir=args.readers_dir), args.requests, args.readers_dir)
     print(json.dumps(result))
     return 0 if all(r["met"] == r["requests"] for r in result["readers"].values()) else 1
+
+
+def latency(args: argparse.Namespace) -> int:
+    import asyncio
+    from contextlib import nullcontext
+
+    from .load import load, service
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    with nullcontext(args.url) if args.url else service() as address:
+        result = asyncio.run(
+            load(address, seconds=args.seconds, overload=args.overload, timeout_ms=args.timeout_ms, out=args.out)
+        )
+    print(json.dumps(result))
+    return 0
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def build(folder: Path) -> tuple[Path, Path]:
     class Scores(torch.nn.Module):
         """The same encoder weights in our layers, and the same head."""
 
-        def __init__(self) -> None:
+        def __init__(self, base: Path) -> None:
             super().__init__()
             config = NetworkConfig(tapped=(6,))
             self.encoder = Network(config, torch.zeros(config.vocab_size)).encoder
@@ -61,7 +61,7 @@ def build(folder: Path) -> tuple[Path, Path]:
             return keep, keep, keep.mean(1)
 
     ours.mkdir(parents=True, exist_ok=True)
-    scores = Scores().eval()
+    scores = Scores(base).eval()
     ids = EXAMPLE["input_ids"]
     with torch.no_grad():  # the two must be the same function, or the comparison says nothing
         x, y = classifier(ids).logits, scores(ids, EXAMPLE["parts"])[0]

@@ -6,7 +6,6 @@ queue length; the deadline bounds the queue.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,6 +70,6 @@ class Admission:
         now = self._clock()
         if self.requests:
             passed = now - self._since
-            fade = math.exp2(-passed / HALF_LIFE)
+            fade = 0.5 ** (passed / HALF_LIFE)
             self._done, self._busy = self._done * fade, self._busy * fade + passed
         self._since = now

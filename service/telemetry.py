@@ -40,7 +40,7 @@ class Metrics:
         self.ratio = Histogram(
             "laconic_compression_ratio", "tokens in / tokens out", registry=r, buckets=(1, 1.5, 2, 3, 4, 6, 10, 20, 50)
         )
-        r.register(_Engine(admission, compressor))  # type: ignore[arg-type]  # anything with collect() will do
+        r.register(_Engine(admission, compressor))
 
 
 class _Engine:
