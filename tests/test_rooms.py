@@ -29,7 +29,7 @@ HEAVY = {
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
-    "matplotlib": {"bench/report", "bench/peers"},
+    "matplotlib": {"bench/report", "bench/latency"},
     "prometheus_client": {"service"},
     "redis": {"service/cache"},
     "llmlingua": {"bench/peers"},
