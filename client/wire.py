@@ -176,3 +176,12 @@ class ErrorAnswer(Body):
     """The one shape of every failure."""
 
     error: ErrorDetail
+
+
+class BatchAnswer(Body):
+    """One line of `POST /v1/compress/batch`'s answer: what the request on line `index` (from 0) came to."""
+
+    index: int
+    status: Annotated[int, Field(description="what the same request alone would have been answered with")]
+    answer: CompressAnswer | None = None
+    error: ErrorDetail | None = None

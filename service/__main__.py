@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -53,6 +54,12 @@ def build() -> argparse.ArgumentParser:
         p.add_argument("--json", action="store_true")
         add_settings(p, "model", "profile", "models_dir", "readers_dir", "tiktoken_cache")
         p.set_defaults(run=run)
+
+    m = sub.add_parser("batch", help="answer a file of requests, resumably")
+    m.add_argument("source", type=Path, help=".jsonl with one request of POST /v1/compress per line, or .parquet")
+    m.add_argument("target", type=Path, help=".jsonl or .parquet of answers; an unfinished one is continued")
+    add_settings(m, "model", "profile", "workers", "concurrency", "models_dir", "readers_dir", "tiktoken_cache")
+    m.set_defaults(run=shell.batch)
 
     k = sub.add_parser("key", help="make an API key and the lines that admit it")
     k.add_argument("name", help="whose key it is; appears in metrics and logs")

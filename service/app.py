@@ -107,5 +107,5 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
         app.include_router(routes.metrics)
     errors.install(app)
     app.add_middleware(Edge, state=state)
-    app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes, streamed=("/v1/compress/batch",))
     return app

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from laconic.client.wire import ErrorAnswer, ErrorDetail
@@ -32,98 +33,80 @@ class NotReady(LaconicError):
     code, status = "not_ready", 503
 
 
-TYPES = {
-    400: "invalid_request",
-    401: "unauthorized",
-    403: "forbidden",
-    429: "overloaded",
-    404: "not_found",
-    405: "invalid_request",
-    413: "too_large",
-    415: "invalid_request",
-}
+TYPES = {401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "too_large", 429: "overloaded"}
 
 
-def answer(status: int, kind: str, code: str, message: str, param: str | None, request_id: str) -> JSONResponse:
-    detail = ErrorDetail(type=kind, code=code, message=message, param=param, request_id=request_id)
+def describe(error: Exception, request_id: str) -> tuple[int, ErrorDetail]:
+    """Status and detail of anything that can go wrong; what is not known here is a defect, logged and not told."""
+    param: str | None = None
+    if isinstance(error, LaconicError):
+        status, code, message, param = error.status, error.code, error.message, error.param
+    elif isinstance(error, ModelError):
+        status, code, message, param = 503, "model_unavailable", str(error), "model"
+    elif isinstance(error, Cancelled):
+        status, code, message = 499, "client_gone", "the client closed the connection"
+    elif isinstance(error, DeadlineExceeded):
+        status, code, param = 504, "deadline_exceeded", "timeout_ms"
+        message = "the answer would come after the request's timeout_ms"
+    elif isinstance(error, EngineError):
+        status, code, message = 500, "engine_failed", str(error)
+    elif isinstance(error, (RequestValidationError, ValidationError)):
+        status, code, message, param = invalid(error)
+    elif isinstance(error, HTTPException):
+        status, message = error.status_code, str(error.detail)
+        code = TYPES.get(status) or HTTPStatus(status).name.lower()
+    else:
+        log.error("defect", exc_info=error, extra={"request_id": request_id})
+        status, code = 500, "internal"
+        message = "this is a defect of the service; its log has the details under this request_id"
+    kind = TYPES.get(status, "invalid_request" if status < 500 else "internal" if status == 500 else "unavailable")
+    return status, ErrorDetail(type=kind, code=code, message=message, param=param, request_id=request_id)
+
+
+def invalid(error: RequestValidationError | ValidationError) -> tuple[int, str, str, str | None]:
+    """The first problem of a body; its `input` is the caller's text and never repeated."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return 400, "invalid_json", "the body is not JSON", None
+    place = [str(p) for p in first["loc"] if p not in ("body", "query")]
+    return 422, "invalid_field", first["msg"].removeprefix("Value error, "), ".".join(place) or None
+
+
+def respond(status: int, detail: ErrorDetail) -> JSONResponse:
     return JSONResponse(ErrorAnswer(error=detail).model_dump(), status)
+
+
+def of(error: Exception, request_id: str) -> JSONResponse:
+    """The answer to an error, with the headers its status asks for."""
+    made = respond(*describe(error, request_id))
+    if isinstance(error, Overloaded):
+        made.headers["retry-after"] = str(math.ceil(error.retry_after))
+        made.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+    if isinstance(error, NotReady):
+        made.headers["retry-after"] = "2"
+    if made.status_code == 401:
+        made.headers["www-authenticate"] = "Bearer"
+    if isinstance(error, HTTPException):
+        made.headers.update(error.headers or {})
+    return made
 
 
 def request_id(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
-def of(error: LaconicError, request_id: str) -> JSONResponse:
-    """The answer to an error of ours, with the headers its status asks for."""
-    kind = TYPES.get(error.status, "invalid_request" if error.status < 500 else "unavailable")
-    made = answer(error.status, kind, error.code, error.message, error.param, request_id)
-    if isinstance(error, Overloaded):
-        made.headers["retry-after"] = str(math.ceil(error.retry_after))
-        made.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
-    if isinstance(error, NotReady):
-        made.headers["retry-after"] = "2"
-    if error.status == 401:
-        made.headers["www-authenticate"] = "Bearer"
-    return made
-
-
-async def on_laconic(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, LaconicError)
+async def on_error(request: Request, error: Exception) -> JSONResponse:
     return of(error, request_id(request))
 
 
-async def on_cancelled(request: Request, error: Exception) -> JSONResponse:
-    return answer(499, "invalid_request", "client_gone", "the client closed the connection", None, request_id(request))
-
-
-async def on_deadline(request: Request, error: Exception) -> JSONResponse:
-    message = "the answer would come after the request's timeout_ms"
-    return answer(504, "unavailable", "deadline_exceeded", message, "timeout_ms", request_id(request))
-
-
-async def on_engine(request: Request, error: Exception) -> JSONResponse:
-    return answer(500, "internal", "engine_failed", str(error), None, request_id(request))
-
-
-async def on_model(request: Request, error: Exception) -> JSONResponse:
-    return answer(503, "unavailable", "model_unavailable", str(error), "model", request_id(request))
-
-
-async def on_validation(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]  # its `input` is the caller's text: never repeated
-    place = [str(p) for p in first["loc"] if p not in ("body", "query")]
-    broken = first["type"] == "json_invalid"
-    message = "the body is not JSON" if broken else first["msg"].removeprefix("Value error, ")
-    status, code = (400, "invalid_json") if broken else (422, "invalid_field")
-    return answer(
-        status, "invalid_request", code, message, None if broken else ".".join(place) or None, request_id(request)
-    )
-
-
-async def on_http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    kind = TYPES.get(error.status_code, "error")
-    code = HTTPStatus(error.status_code).name.lower()
-    made = answer(error.status_code, kind, code, str(error.detail), None, request_id(request))
-    made.headers.update(error.headers or {})
-    return made
-
-
 async def on_defect(request: Request, error: Exception) -> JSONResponse:
-    log.error("defect", exc_info=error, extra={"request_id": request_id(request)})
-    message = "this is a defect of the service; its log has the details under this request_id"
-    made = answer(500, "internal", "internal", message, None, request_id(request))
+    made = of(error, request_id(request))
     made.headers["x-request-id"] = request_id(request)  # this handler stands outside the middleware
     return made
 
 
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(LaconicError, on_laconic)
-    app.add_exception_handler(ModelError, on_model)
-    app.add_exception_handler(Cancelled, on_cancelled)
-    app.add_exception_handler(DeadlineExceeded, on_deadline)
-    app.add_exception_handler(EngineError, on_engine)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(HTTPException, on_http)
+    known = (LaconicError, ModelError, Cancelled, DeadlineExceeded, EngineError, RequestValidationError, HTTPException)
+    for kind in known:
+        app.add_exception_handler(kind, on_error)
     app.add_exception_handler(Exception, on_defect)

@@ -8,16 +8,19 @@ import uuid
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import answer
+from .errors import TooLarge, of
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Limits:
-    """Sets `state.request_id` (the caller's `x-request-id` if it is a plain one) and enforces the body limit."""
+    """Sets `state.request_id` (the caller's `x-request-id` if it is a plain one) and enforces the body limit.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self.app, self.most = app, max_body_bytes
+    `streamed` paths are left alone: they bound what they hold themselves.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, streamed: tuple[str, ...] = ()) -> None:
+        self.app, self.most, self.streamed = app, max_body_bytes, streamed
         self.refusal = f"the body may have {max_body_bytes} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,8 +47,9 @@ class Limits:
             await send(message)
 
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self.most:
-            refused = answer(413, "too_large", "request_entity_too_large", self.refusal, None, ident)
-            await refused(scope, receive, named)
+        if scope["path"] in self.streamed:
+            await self.app(scope, receive, named)
+        elif length.isdigit() and int(length) > self.most:
+            await of(TooLarge(self.refusal), ident)(scope, receive, named)
         else:
             await self.app(scope, counted, named)

@@ -6,18 +6,17 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from laconic.client.wire import CompressAnswer, CompressRequest, ErrorAnswer
 from laconic.compressors import RECIPES, Compressor
-from laconic.models import Cancelled, Card, DeadlineExceeded, Work, current
+from laconic.models import Card, Work
 
-from . import convert
-from .admission import PER_DOCUMENT, Overloaded
-from .errors import NotReady, TooLarge, request_id
+from .batch import Batch
+from .errors import NotReady, request_id
+from .handle import serve
 from .telemetry import server_timing
 
 if TYPE_CHECKING:
@@ -33,57 +32,17 @@ FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for co
 async def compress(body: CompressRequest, request: Request, response: Response) -> CompressAnswer:
     """Keep the parts of the documents that matter to the query, within the budget."""
     state: State = request.app.state.laconic
-    settings, facts = state.settings, request.scope["state"]
-    documents = body.documents or []
-    if len(documents) > settings.max_documents:
-        raise TooLarge(f"a request may have {settings.max_documents} documents", param="documents")
-    characters = len(body.text or "") + sum(len(d.text) for d in documents)
-    if characters > settings.max_characters:
-        raise TooLarge(f"documents may have {settings.max_characters} characters in all", param="documents")
-    needs_model = body.recipe in RECIPES and RECIPES[body.recipe].needs_model
-    if (refusal := state.refusal()) and (needs_model or state.draining):
-        raise NotReady(refusal)
-    seconds = min(body.timeout_ms or settings.timeout_ms, settings.timeout_ms) / 1000
-    work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
+    facts = request.scope["state"]
     stages = {"parse": time.perf_counter() - facts["started"]}
-    try:
-        state.keys.allow(facts["key"])
-        with state.admission.admit(characters + PER_DOCUMENT * len(documents), seconds):
-            found = await attend(state, body, request, work, stages)
-    except Overloaded:
-        state.metrics.rejected.labels("overloaded").inc()
-        raise
-    except (Cancelled, DeadlineExceeded) as e:
-        state.metrics.cancelled.labels("client" if isinstance(e, Cancelled) else "deadline").inc()
-        raise
-    state.keys.spend(facts["key"], found.usage.tokens_in)
-    facts["usage"] = {f: getattr(found.usage, f) for f in ("tokens_in", "tokens_out", "segments")}
-    count(state, found, stages)
-    response.headers["server-timing"] = server_timing(stages)
-    return found
-
-
-async def attend(
-    state: State, body: CompressRequest, request: Request, work: Work, stages: dict[str, float]
-) -> CompressAnswer:
-    """Wait for a slot, run on a thread, and give up as soon as the client has."""
-    start = time.perf_counter()
+    seconds = min(body.timeout_ms or state.settings.timeout_ms, state.settings.timeout_ms) / 1000
+    work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
     gone = asyncio.create_task(leaving(request, work))
     try:
-        await state.slots.acquire(work, gone)
-        try:
-            waited = time.perf_counter() - start
-            found = await anyio.to_thread.run_sync(
-                answer, state.compressor, body, request_id(request), work, limiter=state.threads
-            )
-        finally:
-            state.slots.release(work)
+        found = await serve(state, body, request_id(request), facts["key"], work, gone, stages, seconds)
     finally:
         gone.cancel()
-    total = time.perf_counter() - start
-    stages["queue"] = waited + work.queued
-    stages["infer"] = work.lane - work.queued
-    stages["assemble"] = total - waited - work.lane
+    facts["usage"] = {f: getattr(found.usage, f) for f in ("tokens_in", "tokens_out", "segments")}
+    response.headers["server-timing"] = server_timing(stages)
     return found
 
 
@@ -94,33 +53,25 @@ async def leaving(request: Request, work: Work) -> None:
     work.cancel()
 
 
-def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work) -> CompressAnswer:
-    """The blocking part, on a thread: the pipeline, and its result in the wire's shape."""
-    current.set(work)
-    work.check()
-    start = time.perf_counter()
-    pipeline = compressor.pipeline(body.recipe, body.model, body.reader)
-    result = pipeline(convert.request(body))
-    model = compressor.model(body.model) if RECIPES[body.recipe].needs_model else None
-    elapsed = (time.perf_counter() - start) * 1000
-    return convert.answer(body, result, ident, pipeline.reader.name, model, elapsed)
-
-
-def count(state: State, found: CompressAnswer, stages: dict[str, float]) -> None:
-    m, usage = state.metrics, found.usage
-    for stage, seconds in stages.items():
-        m.stages.labels(stage).observe(seconds)
-    m.tokens_in.inc(usage.tokens_in)
-    m.tokens_out.inc(usage.tokens_out)
-    m.saved.inc(max(0, usage.tokens_in - usage.tokens_out))
-    if usage.tokens_out:
-        m.ratio.observe(usage.tokens_in / usage.tokens_out)
-
-
 @metrics.get("/metrics", include_in_schema=False)
 def scrape(request: Request) -> Response:
     """Prometheus text; needs the admin scope where there are keys."""
     return Response(generate_latest(request.app.state.laconic.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.post(
+    "/v1/compress/batch",
+    responses={**FAILURES, 200: {"content": {"application/x-ndjson": {}}, "description": "one BatchAnswer per line"}},
+    openapi_extra={
+        "requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}, "required": True}
+    },
+    response_class=Response,
+)
+async def batch(request: Request) -> Response:
+    """One request per line in, one answer per line out, in order, while lines are still coming in."""
+    if refusal := request.app.state.laconic.refusal():
+        raise NotReady(refusal)
+    return Batch(request)
 
 
 @router.get("/v1/models")

@@ -35,6 +35,21 @@ def serve(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def batch(args: argparse.Namespace, settings: Settings) -> int:
+    from .filebatch import BatchError, run
+
+    if args.source.resolve() == args.target.resolve():
+        return fail("the answers need a file of their own")
+    try:
+        compressor = make_compressor(settings)
+        compressor.warm()
+        total, failed = run(compressor, args.source, args.target, settings.concurrency)
+    except (BatchError, ModelError, OSError) as e:
+        return fail(str(e))
+    print(f"{total} answers in {args.target}, {failed} of them errors")
+    return 0 if not failed else 1
+
+
 def key(args: argparse.Namespace, settings: Settings) -> int:
     from .keys import new
 

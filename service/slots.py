@@ -17,7 +17,7 @@ class Slots:
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    async def acquire(self, work: Work, gone: asyncio.Task[None]) -> None:
+    async def acquire(self, work: Work, gone: asyncio.Future[None]) -> None:
         """Wait for a slot; raises DeadlineExceeded, or Cancelled once `gone` is done (the caller has left)."""
         if self.free and not self._waiting:
             self.free -= 1

@@ -31,6 +31,7 @@ HEAVY = {
     "uvicorn": {"service"},
     "matplotlib": {"bench/report", "bench/latency"},
     "prometheus_client": {"service"},
+    "pyarrow": {"service/filebatch"},
     "redis": {"service/cache"},
     "llmlingua": {"bench/peers"},
     "transformers": {"bench/peers"},

@@ -1,0 +1,158 @@
+"""`laconic batch IN OUT`: a file of requests to a file of answers, in this process; resumable, each line exactly once.
+
+Answers are in the order of the requests and carry a digest of theirs, so a run that was killed goes on where it
+stopped, and refuses to go on with another input. Parquet is read and written through the same lines (`OUT.lines`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from laconic.client.wire import BatchAnswer, CompressRequest
+from laconic.compressors import Compressor
+from laconic.models import Work
+
+from .errors import describe
+from .handle import answer
+
+
+class BatchError(ValueError):
+    """An input or output file that cannot be used; the message says why."""
+
+
+def digest(line: str) -> str:
+    return hashlib.blake2b(line.strip().encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def requests(path: Path) -> Iterator[str]:
+    """The requests of a .jsonl or .parquet file as JSON lines, blank ones left out; raises BatchError."""
+    if path.suffix == ".parquet":
+        yield from rows(path)
+        return
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from (line for line in file if line.strip())
+    except UnicodeDecodeError as e:
+        raise BatchError(f"{path} is not UTF-8: {e.reason}") from None
+    except OSError as e:
+        raise BatchError(f"{path}: {e.strerror}") from None
+
+
+def rows(path: Path) -> Iterator[str]:
+    """A Parquet file's rows: columns are the request's fields, null ones left out."""
+    parquet = _parquet()
+    try:
+        with parquet.ParquetFile(path) as file:
+            for some in file.iter_batches(256):
+                for row in some.to_pylist():
+                    yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False)
+    except (OSError, ValueError) as e:
+        raise BatchError(f"{path}: {e}") from None
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise BatchError("Parquet needs pyarrow: pip install 'laconic[cpu,parquet]'") from None
+    return pyarrow.parquet
+
+
+def done(path: Path, lines: Iterator[str]) -> int:
+    """How many answers `path` holds; a torn last line is cut off. Raises BatchError where they answer another input."""
+    if not path.exists():
+        return 0
+    count, end = 0, 0
+    with path.open("rb+") as file:
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                break
+            line = next(lines, None)
+            if line is None or json.loads(raw).get("request") != digest(line):
+                raise BatchError(f"{path} has answers to another input (line {count + 1}); move it away to begin anew")
+            count, end = count + 1, end + len(raw)
+        file.truncate(end)
+    return count
+
+
+def one(compressor: Compressor, number: int, line: str) -> str:
+    """The answer to one request as a line; what is wrong with it is its answer."""
+    try:
+        body = CompressRequest.model_validate_json(line)
+        made = BatchAnswer(index=number, status=200, answer=answer(compressor, body, f"line-{number}", Work()))
+    except Exception as e:  # described, whatever it is: a line must not lose its file
+        status, detail = describe(e, f"line-{number}")
+        made = BatchAnswer(index=number, status=status, error=detail)
+    row = made.model_dump(mode="json", exclude_none=True)
+    return json.dumps({"request": digest(line), **row}, ensure_ascii=False) + "\n"
+
+
+def run(compressor: Compressor, source: Path, target: Path, workers: int) -> tuple[int, int]:
+    """Answer what is not answered yet, with a progress bar; returns (answers in the file, failures among them)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    lines = target.with_name(target.name + ".lines") if target.suffix == ".parquet" else target
+    total = sum(1 for _ in requests(source))
+    begun = done(lines, requests(source))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        lines.open("a", encoding="utf-8") as out,
+        ThreadPoolExecutor(workers) as pool,
+        Progress(*columns, transient=False) as bar,
+    ):
+        task = bar.add_task(source.name, total=total, completed=begun)
+        window: deque[Future[str]] = deque()
+        todo = islice(enumerate(requests(source)), begun, None)
+        for number, line in todo:
+            window.append(pool.submit(one, compressor, number, line))
+            if len(window) >= 2 * workers:
+                out.write(window.popleft().result())
+                out.flush()
+                bar.advance(task)
+        while window:
+            out.write(window.popleft().result())
+            out.flush()
+            bar.advance(task)
+        os.fsync(out.fileno())
+    with lines.open(encoding="utf-8") as answers:
+        failed = sum(json.loads(line)["status"] != 200 for line in answers)
+    if lines != target:
+        to_parquet(lines, target)
+    return total, failed
+
+
+def to_parquet(lines: Path, target: Path) -> None:
+    """The answers as a table: index, status, text, tokens, and the whole answer as JSON. Replaces `target` at once."""
+    parquet = _parquet()
+    import pyarrow
+
+    table = []
+    for line in requests(lines):
+        row = json.loads(line)
+        found = row.get("answer") or {}
+        usage = found.get("usage", {})
+        table.append(
+            {
+                "index": row["index"],
+                "status": row["status"],
+                "text": found.get("text"),
+                "tokens_in": usage.get("tokens_in"),
+                "tokens_out": usage.get("tokens_out"),
+                "error": json.dumps(row["error"]) if "error" in row else None,
+                "answer": json.dumps(found, ensure_ascii=False) if found else None,
+            }
+        )
+    whole, number = pyarrow.string(), pyarrow.int64()
+    kinds = {"index": number, "status": number, "text": whole, "tokens_in": number, "tokens_out": number}
+    schema = pyarrow.schema({**kinds, "error": whole, "answer": whole})
+    partial = target.with_name(target.name + ".partial")
+    parquet.write_table(pyarrow.Table.from_pylist(table, schema), partial)
+    partial.replace(target)

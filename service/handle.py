@@ -1,0 +1,107 @@
+"""One request from its parsed body to its answer: checks, admission, a slot, a thread. No blocking on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from laconic.client.wire import CompressAnswer, CompressRequest
+from laconic.compressors import RECIPES, Compressor
+from laconic.models import Cancelled, DeadlineExceeded, Work, current
+
+from . import convert
+from .admission import PER_DOCUMENT, Overloaded
+from .errors import NotReady, TooLarge
+from .keys import Key
+
+if TYPE_CHECKING:
+    from .app import State
+
+
+async def serve(
+    state: State,
+    body: CompressRequest,
+    ident: str,
+    key: Key,
+    work: Work,
+    gone: asyncio.Future[None],
+    stages: dict[str, float],
+    seconds: float,
+) -> CompressAnswer:
+    """Check, admit, wait for a slot, run on a thread; `gone` is done once the client has left."""
+    characters = measured(state, body)
+    try:
+        state.keys.allow(key)
+        with state.admission.admit(characters, seconds):
+            found = await attend(state, body, ident, work, gone, stages)
+    except Overloaded:
+        state.metrics.rejected.labels("overloaded").inc()
+        raise
+    except (Cancelled, DeadlineExceeded) as e:
+        state.metrics.cancelled.labels("client" if isinstance(e, Cancelled) else "deadline").inc()
+        raise
+    state.keys.spend(key, found.usage.tokens_in)
+    count(state, found, stages)
+    return found
+
+
+def measured(state: State, body: CompressRequest) -> float:
+    """What a request counts as, in characters; raises TooLarge or NotReady."""
+    documents = body.documents or []
+    if len(documents) > state.settings.max_documents:
+        raise TooLarge(f"a request may have {state.settings.max_documents} documents", param="documents")
+    characters = len(body.text or "") + sum(len(d.text) for d in documents)
+    if characters > state.settings.max_characters:
+        raise TooLarge(f"documents may have {state.settings.max_characters} characters in all", param="documents")
+    needs_model = body.recipe in RECIPES and RECIPES[body.recipe].needs_model
+    if (refusal := state.refusal()) and (needs_model or state.draining):
+        raise NotReady(refusal)
+    return characters + PER_DOCUMENT * len(documents)
+
+
+async def attend(
+    state: State,
+    body: CompressRequest,
+    ident: str,
+    work: Work,
+    gone: asyncio.Future[None],
+    stages: dict[str, float],
+) -> CompressAnswer:
+    start = time.perf_counter()
+    await state.slots.acquire(work, gone)
+    try:
+        waited = time.perf_counter() - start
+        found = await anyio.to_thread.run_sync(answer, state.compressor, body, ident, work, limiter=state.threads)
+    finally:
+        state.slots.release(work)
+    total = time.perf_counter() - start
+    stages["queue"] = waited + work.queued
+    stages["infer"] = work.lane - work.queued
+    stages["assemble"] = total - waited - work.lane
+    return found
+
+
+def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work) -> CompressAnswer:
+    """The blocking part, on a thread: the pipeline, and its result in the wire's shape."""
+    current.set(work)
+    work.check()
+    start = time.perf_counter()
+    pipeline = compressor.pipeline(body.recipe, body.model, body.reader)
+    result = pipeline(convert.request(body))
+    model = compressor.model(body.model) if RECIPES[body.recipe].needs_model else None
+    elapsed = (time.perf_counter() - start) * 1000
+    return convert.answer(body, result, ident, pipeline.reader.name, model, elapsed)
+
+
+def count(state: State, found: CompressAnswer, stages: dict[str, float]) -> None:
+    m, usage = state.metrics, found.usage
+    for stage, seconds in stages.items():
+        m.stages.labels(stage).observe(seconds)
+    m.tokens_in.inc(usage.tokens_in)
+    m.tokens_out.inc(usage.tokens_out)
+    m.saved.inc(max(0, usage.tokens_in - usage.tokens_out))
+    if usage.tokens_out:
+        m.ratio.observe(usage.tokens_in / usage.tokens_out)
