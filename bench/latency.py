@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -67,23 +66,24 @@ class Recorder(FakeBackend):
         return super().run(inputs)
 
 
-def bare(requests: list[dict[str, Any]], workers: int) -> tuple[float, float]:
-    """The model alone on the requests' own segments: (tokens/s with all workers, ms of one all-core forward).
-
-    Segments are cut and encoded beforehand; nothing else of the service is in the measured time.
-    """
-    compressor = Compressor()
-    model = compressor.model()
+def segments(requests: list[dict[str, Any]], compressor: Compressor) -> list[list[ModelInput]]:
+    """What the model is asked for each request."""
+    model, out = compressor.model(), []
     splitter = compressor.pipeline().parts.splitter
-    recorder = Recorder(model.card)
-    scorer = TokenScorer(recorder, model.tokenizer)
     for r in requests:
+        recorder = Recorder(model.card)
         documents = [Document(id=str(i), text=d["text"]) for i, d in enumerate(r["documents"])]
-        scorer(r["query"], splitter(documents, [sentences(d.text) for d in documents]))
-    seen = recorder.seen
-    forward = model.backend.forward
-    queue, start = iter(seen), time.perf_counter()
-    lock = threading.Lock()
+        cut = splitter(documents, [sentences(d.text) for d in documents])
+        TokenScorer(recorder, model.tokenizer)(r["query"], cut)
+        out.append(recorder.seen)
+    return out
+
+
+def bare(requests: list[dict[str, Any]], workers: int) -> float:
+    """Tokens per second of the model alone on the requests' own segments, cut and encoded beforehand."""
+    compressor = Compressor()
+    seen = [i for one in segments(requests, compressor) for i in one]
+    forward, queue, lock = compressor.model().backend.forward, iter(seen), threading.Lock()
 
     def work() -> None:
         while True:
@@ -94,19 +94,26 @@ def bare(requests: list[dict[str, Any]], workers: int) -> tuple[float, float]:
             forward.forward(i, False)
 
     threads = [threading.Thread(target=work) for _ in range(workers)]
+    start = time.perf_counter()
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    speed = sum(len(i.segment) - 2 for i in seen) / (time.perf_counter() - start)
-    longest = max(seen, key=lambda i: len(i.segment))
-    times = []
-    for _ in range(20):
-        begin = time.perf_counter()
-        forward.forward(longest, True)
-        times.append(time.perf_counter() - begin)
+    passed = time.perf_counter() - start
     compressor.close()
-    return speed, statistics.median(times) * 1000
+    return sum(i.count for i in seen) / passed
+
+
+def bare_each(requests: list[dict[str, Any]], workers: int) -> list[float]:
+    """Seconds of each request's forwards alone, one request at a time, on all cores."""
+    compressor = Compressor(workers=workers)
+    backend, out = compressor.model().backend, []
+    for inputs in segments(requests, compressor):
+        begin = time.perf_counter()
+        backend.run(inputs)
+        out.append(time.perf_counter() - begin)
+    compressor.close()
+    return out
 
 
 async def saturate(

@@ -7,6 +7,7 @@ queue length; the deadline bounds the queue.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from laconic.compressors import LaconicError
 
 PER_DOCUMENT = 200  # characters of work a document costs beyond its own
 HALF_LIFE = 8.0  # seconds of work after which a measurement counts half
+LEAST = 0.25  # seconds: nobody is told to come back sooner
+RESERVED = 0.3  # of a deadline's worth of work, at most, is kept free for those who were told to come back
+MOST = 1000  # promises remembered
 CAUTION = 1.15  # predictions are stretched by this before they are compared with a deadline
 
 
@@ -34,6 +38,7 @@ class Admission:
         self.outstanding, self.requests = 0.0, 0
         self._done, self._busy = rate, 1.0  # decaying sums: characters, seconds
         self._clock, self._since = clock, clock()
+        self._promises: OrderedDict[int, tuple[float, float, float]] = OrderedDict()  # when due, after what, how much
 
     @property
     def rate(self) -> float:
@@ -45,11 +50,19 @@ class Admission:
         return (self.outstanding + characters) / self.rate
 
     @contextmanager
-    def admit(self, characters: float, seconds: float) -> Iterator[None]:
-        """Hold `characters` of work that is wanted within `seconds`; raises Overloaded."""
-        late = CAUTION * self.wait(characters) - seconds
+    def admit(self, characters: float, seconds: float, ident: int = 0) -> Iterator[None]:
+        """Hold `characters` of work that is wanted within `seconds`; raises Overloaded.
+
+        `ident` tells a request that comes back when it was told to: room was kept for it.
+        """
+        late = CAUTION * self.wait(characters + self._reserved(ident, seconds)) - seconds
         if self.requests and late > 0:
-            raise Overloaded(f"accepted work takes {self.wait():.1f} s: come back later", late / CAUTION)
+            after = max(LEAST, late / CAUTION)
+            self._promises[ident] = (self._clock() + after, after, characters)
+            if len(self._promises) > MOST:
+                self._promises.popitem(last=False)
+            raise Overloaded(f"accepted work takes {self.wait():.1f} s: come back later", after)
+        self._promises.pop(ident, None)
         self._advance()
         self.outstanding += characters
         self.requests += 1
@@ -65,6 +78,18 @@ class Admission:
                 self.outstanding = 0.0  # sums of floats drift
             if finished:
                 self._done += characters
+
+    def _reserved(self, ident: int, seconds: float) -> float:
+        """Characters that requests told to come back about now may need; none of it stands before one of them."""
+        now = self._clock()
+        for i, (due, after, _) in list(self._promises.items()):
+            if now > due + after:  # it did not come, or was let in elsewhere
+                del self._promises[i]
+        mine = self._promises.get(ident)
+        if mine is not None and now >= mine[0] - 0.05:
+            return 0.0
+        due_now = sum(characters for due, _, characters in self._promises.values() if due <= now + 0.05)
+        return min(due_now, RESERVED * seconds * self.rate)
 
     def _advance(self) -> None:
         now = self._clock()

@@ -35,7 +35,7 @@ async def serve(
     characters = measured(state, body)
     try:
         state.keys.allow(key)
-        with state.admission.admit(characters, seconds):
+        with state.admission.admit(characters, seconds, same(body, key)):
             found = await attend(state, body, ident, work, gone, stages)
     except Overloaded:
         state.metrics.rejected.labels("overloaded").inc()
@@ -46,6 +46,11 @@ async def serve(
     state.keys.spend(key, found.usage.tokens_in)
     count(state, found, stages)
     return found
+
+
+def same(body: CompressRequest, key: Key) -> int:
+    """Equal for the same texts from the same key: how a request that was told to come back is known."""
+    return hash((key.name, body.query, body.text, *(d.text for d in body.documents or [])))
 
 
 def measured(state: State, body: CompressRequest) -> float:

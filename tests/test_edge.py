@@ -181,6 +181,25 @@ def test_admission_predicts_from_what_it_saw() -> None:
         pass
 
 
+def test_who_comes_back_when_told_finds_room() -> None:
+    """Newcomers do not take the room of a request that returns in its time; a promise that lapses holds nothing."""
+    now = [0.0]
+    a = Admission(rate=100.0, clock=lambda: now[0])
+    with a.admit(300, 60):
+        with pytest.raises(Overloaded) as caught, a.admit(100, 4, ident=1):
+            pass
+        after = caught.value.retry_after
+        a.outstanding -= 100 * after  # work done meanwhile
+        now[0] += after
+        with pytest.raises(Overloaded), a.admit(100, 4, ident=2):
+            pass
+        with a.admit(100, 4, ident=1):
+            pass
+        now[0] += 10
+        assert a._reserved(3, 4) == 0
+        a.outstanding += 100 * after
+
+
 def test_overload_is_refused_with_a_time(slow: tuple[Slow, With]) -> None:
     """More than can be done in time: 429s with both headers; what was accepted is answered in time."""
     with serving(Settings(timeout_ms=2000, concurrency=4), slow[1]) as address, ThreadPoolExecutor(40) as pool:

@@ -122,3 +122,22 @@ def test_named_readers(readers_dir: Path, compressor: Compressor) -> None:
 def test_special_strings_stay_text(tokenizer: TextTokenizer) -> None:
     """`[SEP]` in a document is no separator token."""
     assert tokenizer.sep not in tokenizer.encode(["a [SEP] b [CLS]"])[0].ids
+
+
+@settings(deadline=None, max_examples=400)
+@given(text=st.one_of(texts, st.text(max_size=60), st.sampled_from(AWKWARD)))
+def test_words_add_up_to_what_the_library_says(tokenizer: TextTokenizer, text: str) -> None:
+    """The memo of words changes neither ids, nor spans, nor counts; whatever white space or marks there are."""
+    assert tokenizer.words is not None
+    clean = printable(text)
+    (whole,) = tokenizer.inner.encode_batch([clean], add_special_tokens=False)
+    for _ in range(2):  # unknown words, then known ones
+        (found,) = tokenizer.encode([clean])
+        assert list(found.ids) == whole.ids
+        assert [tuple(s) for s in found.spans.tolist()] == whole.offsets
+        assert tokenizer.count([clean]) == [len(whole.ids)]
+
+
+def test_words_are_only_for_tokenizers_that_split_at_blanks(bpe: HfReader) -> None:
+    """A byte-level BPE, whose tokens begin with the blank, goes to the library as it is."""
+    assert bpe.tokenizer.words is None
