@@ -63,7 +63,7 @@ async def load(address: str, *, seconds: float, overload: float, timeout_ms: int
         bare_alone = await asyncio.to_thread(bare_each, single, cores)
         requests = bodies(60, 5, 130, timeout_ms)
         speeds, rates = [], []
-        for _ in range(3):  # in turn with the bare model, so that a noisy machine is noisy for both
+        for _ in range(5):  # in turn with the bare model, so that a noisy machine is noisy for both
             rate, speed, _ = await saturate(client, requests, 4 * cores)
             rates.append((rate, speed))
             speeds.append(await asyncio.to_thread(bare, requests, cores))
@@ -83,7 +83,7 @@ async def load(address: str, *, seconds: float, overload: float, timeout_ms: int
         "requests_per_second": round(capacity, 2),
         "tokens_per_second_http": round(over_http),
         "tokens_per_second_bare": round(model_alone),
-        "http_share_of_bare": round(over_http / model_alone, 3),
+        "http_share_of_bare": round(statistics.median(h / b for (_, h), b in zip(rates, speeds, strict=True)), 3),
         "overload": {"factor": overload, **summary(found, seconds, timeout_ms / 1000, capacity)},
         "resident_mb": {"first": round(memory[0][1] / 1e6), "most": round(max(m for _, m in memory) / 1e6)},
         "plot": str(picture),

@@ -13,6 +13,9 @@ from tokenizers import Tokenizer
 from .words import Words, applies
 
 
+RECENT, LONGEST = 256, 8_000  # texts remembered, and characters of the longest of them
+
+
 class Encoded(NamedTuple):
     """Token ids of one text and their character spans, int64 [N, 2]."""
 
@@ -28,6 +31,7 @@ class TextTokenizer:
         self.inner.no_truncation()
         self.inner.no_padding()
         self.inner.encode_special_tokens = True
+        self._recent: dict[str, Encoded] = {}  # a text is asked for by reader, splitter and scorer in turn
         self.words = Words(self.inner) if applies(json.loads(self.inner.to_str())) else None
         self.cls = self._special("[CLS]", "<s>")
         self.sep = self._special("[SEP]", "</s>")
@@ -38,9 +42,23 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Encode each text alone; texts must be free of lone surrogates. Releases the GIL."""
+        known = {text: self._recent.get(text) for text in texts}
+        missing = [text for text, e in known.items() if e is None]
+        if not missing:
+            return [known[text] for text in texts]  # type: ignore[misc]  # none is None
+        for text, e in zip(missing, self._encode(missing), strict=True):
+            e.spans.flags.writeable = False  # shared from now on
+            known[text] = e
+            if len(text) <= LONGEST:
+                self._recent[text] = e
+        for old in list(self._recent)[:-RECENT]:
+            self._recent.pop(old, None)
+        return [known[text] for text in texts]  # type: ignore[misc]
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoded]:
         if self.words is not None:
             return [Encoded(*found) for found in self.words.encode(texts)]
-        found = self.inner.encode_batch(list(texts), add_special_tokens=False)
+        found = self.inner.encode_batch(texts, add_special_tokens=False)
         return [Encoded(tuple(e.ids), np.array(e.offsets, np.int64).reshape(-1, 2)) for e in found]
 
     def count(self, texts: Sequence[str]) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Words:
         out = []
         for words in found:
             pieces = [known[word] for _, word in words]
-            ids = tuple(i for piece in pieces for i in piece[0])
+            ids = tuple(chain.from_iterable(piece[0] for piece in pieces))
             if not ids:
                 out.append(((), np.zeros((0, 2), np.int64)))
                 continue
