@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 
 from .words import Words, applies
 
-
 RECENT, LONGEST = 256, 8_000  # texts remembered, and characters of the longest of them
 
 

@@ -18,7 +18,7 @@ HALF_LIFE = 8.0  # seconds of work after which a measurement counts half
 LEAST = 0.25  # seconds: nobody is told to come back sooner
 RESERVED = 0.3  # of a deadline's worth of work, at most, is kept free for those who were told to come back
 MOST = 1000  # promises remembered
-CAUTION = 1.15  # predictions are stretched by this before they are compared with a deadline
+CAUTION = 1.25  # predictions are stretched by this before they are compared with a deadline
 
 
 class Overloaded(LaconicError):
