@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import pairwise
 
 import numpy as np
 import sentencex
 
 from .types import Units
 
-# A wrapped line: ends in mid-sentence and goes on in lower case, as in mail and PDF text.
-_WRAPPED = re.compile(r"[^\W\d_,;-]\s*\n(?=[a-z])|[,;-][ \t]*\n(?=[^\W\d_])")
 _FENCE = re.compile(r"[ \t]*(```|~~~)")
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
-_LINE = re.compile(r"[^\n]*\n+|[^\n]+$")
+_BREAKS = re.compile(r"\n+")
 _CODE = re.compile(r"[{}();=<>|]\s*$|^\s*([|#@]|//|def |class |import |return |<)")
 # one han, kana, hangul-less syllabic or Thai/Lao/Khmer/Myanmar character is a word: no spaces there
 _WORD = re.compile(
@@ -31,6 +30,9 @@ _WORD = re.compile(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+WINDOW = 40_000  # characters the sentence splitter sees at once
+
+
 def printable(text: str) -> str:
     """The same text, same length, with what no tokenizer accepts (lone surrogates) replaced."""
     return _SURROGATE.sub("\ufffd", text)
@@ -40,7 +42,7 @@ def from_starts(starts: list[int], length: int) -> Units:
     """Units that begin at `starts` and tile [0, length); the first one takes what stands before it."""
     if length == 0:
         return Units(starts=np.zeros(0, np.int64), ends=np.zeros(0, np.int64))
-    begin = np.array(sorted({0, *(s for s in starts if 0 < s < length)}), np.int64)
+    begin = np.unique(np.array([0, *(s for s in starts if 0 < s < length)], np.int64))
     return Units(starts=begin, ends=np.append(begin[1:], length))
 
 
@@ -67,27 +69,61 @@ def sentences(text: str) -> Units:
 
 def _lines(text: str) -> list[tuple[int, int, bool]]:
     """Lines with their line breaks, wrapped lines of prose joined, and whether each is code or a table row."""
-    wrapped = {m.end() for m in _WRAPPED.finditer(text)}
     out: list[tuple[int, int, bool]] = []
-    start, fenced = 0, False
-    for m in _LINE.finditer(text):
-        fence = _FENCE.match(m.group()) is not None
-        fenced = fenced != fence
-        if m.end() in wrapped and not fenced and not fence:
+    ends = [m.end() for m in _BREAKS.finditer(text)]
+    if text and (not ends or ends[-1] < len(text)):
+        ends.append(len(text))
+    start = last = 0
+    fenced = False
+    for end in ends:
+        fence = _FENCE.match(text, last) is not None
+        fenced, last = fenced != fence, end
+        if not fenced and not fence and _wrapped(text, end):
             continue
-        line = text[start : m.end()]
-        out.append((start, m.end(), fenced or fence or (len(line) < 400 and _CODE.search(line) is not None)))
-        start = m.end()
+        line = text[start:end]
+        out.append((start, end, fenced or fence or (len(line) < 400 and _CODE.search(line) is not None)))
+        start = end
     return out
 
 
+def _wrapped(text: str, end: int) -> bool:
+    """Whether the line break before `end` is in mid-sentence and goes on in lower case, as in mail and PDF text."""
+    if end == len(text):
+        return False
+    at = end - 2
+    while at >= 0 and text[at].isspace():
+        at -= 1
+    if at < 0:
+        return False
+    before, after = text[at], text[end]
+    if "a" <= after <= "z" and _letter(before):
+        return True
+    return before in ",;-" and not text[at + 1 : end - 1].strip(" \t") and _letter(after)
+
+
+def _letter(c: str) -> bool:
+    return c.isalnum() and not c.isdecimal()
+
+
+def _windows(block: str) -> list[int]:
+    """Where a long block is cut for the splitter, which holds the interpreter while it works: after a full stop."""
+    cuts = [0]
+    while len(block) - cuts[-1] > WINDOW:
+        at, stop = cuts[-1], cuts[-1] + WINDOW
+        full, blank = (block.rfind(mark, at + WINDOW // 2, stop) for mark in (". ", " "))
+        cuts.append(full + 2 if full > 0 else blank + 1 if blank > 0 else stop)
+    return [*cuts, len(block)]
+
+
 def _prose(block: str) -> list[int]:
-    found = {int(b["start_index"]) for b in sentencex.get_sentence_boundaries("en", block)}
-    for m in _CJK_STOP.finditer(block):
-        end = m.end()
-        while end < len(block) and block[end].isspace():
-            end += 1
-        found.add(end)
+    found: set[int] = set()
+    for at, stop in pairwise(_windows(block)):
+        found |= {at + int(b["start_index"]) for b in sentencex.get_sentence_boundaries("en", block[at:stop])}
+        for m in _CJK_STOP.finditer(block, at, stop):
+            end = m.end()
+            while end < len(block) and block[end].isspace():
+                end += 1
+            found.add(end)
     return sorted(found)
 
 

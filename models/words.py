@@ -7,7 +7,7 @@ those of its words, one after the other. Checked against the library in tests/te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 KEPT = 100_000  # words; about 30 MB when full
+SLICE = 50_000  # characters worked on at once
 LONGEST = 40  # characters of a word worth keeping
 _WORD = re.compile(r"[^ \n]+")  # only what every definition of white space agrees on
 
@@ -30,6 +31,18 @@ def applies(spec: dict[str, Any]) -> bool:
     return parts == ("BertNormalizer", "BertPreTokenizer", "WordPiece") and not own
 
 
+def slices(text: str) -> Iterator[tuple[int, str]]:
+    """The text in runs that end before a blank, each with where it begins: no step holds the interpreter for long."""
+    at = 0
+    while len(text) - at > SLICE:
+        end = text.find(" ", at + SLICE)
+        if end < 0:
+            break
+        yield at, text[at:end]
+        at = end
+    yield at, text[at:]
+
+
 class Words:
     """Token ids and spans by word; safe to call from several threads."""
 
@@ -39,25 +52,31 @@ class Words:
 
     def encode(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], np.ndarray]]:
         """Ids and character spans, int64 [N, 2], of each text."""
-        found = [[(m.start(), m.group()) for m in _WORD.finditer(text)] for text in texts]
-        known = self._known({word for words in found for _, word in words})
         out = []
-        for words in found:
-            pieces = [known[word] for _, word in words]
-            ids = tuple(chain.from_iterable(piece[0] for piece in pieces))
-            if not ids:
-                out.append(((), np.zeros((0, 2), np.int64)))
-                continue
-            starts = np.repeat([start for start, _ in words], [len(p[0]) for p in pieces])
-            out.append((ids, np.concatenate([p[1] for p in pieces]) + starts[:, None]))
+        for text in texts:
+            parts = [self._encode(at, part) for at, part in slices(text)]
+            ids = tuple(chain.from_iterable(p[0] for p in parts))
+            out.append((ids, np.concatenate([np.zeros((0, 2), np.int64), *(p[1] for p in parts)])))
         return out
+
+    def _encode(self, at: int, text: str) -> tuple[list[int], np.ndarray]:
+        words = [(at + m.start(), m.group()) for m in _WORD.finditer(text)]
+        known = self._known({word for _, word in words})
+        pieces = [known[word] for _, word in words]
+        ids = list(chain.from_iterable(piece[0] for piece in pieces))
+        if not ids:
+            return [], np.zeros((0, 2), np.int64)
+        starts = np.repeat([start for start, _ in words], [len(piece[0]) for piece in pieces])
+        return ids, np.concatenate([piece[1] for piece in pieces]) + starts[:, None]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
-        found = [_WORD.findall(text) for text in texts]
-        known = self._known({word for words in found for word in words})
-        sizes = {word: len(piece[0]) for word, piece in known.items()}
-        return [sum(sizes[word] for word in words) for words in found]
+        return [sum(self._count(part) for _, part in slices(text)) for text in texts]
+
+    def _count(self, text: str) -> int:
+        words = _WORD.findall(text)
+        known = self._known(set(words))
+        return sum(len(known[word][0]) for word in words)
 
     def _known(self, words: Iterable[str]) -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
         memo = self._memo

@@ -28,8 +28,8 @@ CODES = (400, 401, 403, 404, 413, 422, 429, 500, 503, 504)
 FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for code in CODES}
 
 
-@router.post("/v1/compress", response_model_exclude_none=True, responses=FAILURES)
-async def compress(body: CompressRequest, request: Request, response: Response) -> CompressAnswer:
+@router.post("/v1/compress", response_model=CompressAnswer, responses=FAILURES)
+async def compress(body: CompressRequest, request: Request) -> Response:
     """Keep the parts of the documents that matter to the query, within the budget."""
     state: State = request.app.state.laconic
     facts = request.scope["state"]
@@ -42,8 +42,8 @@ async def compress(body: CompressRequest, request: Request, response: Response) 
     finally:
         gone.cancel()
     facts["usage"] = {f: getattr(found.usage, f) for f in ("tokens_in", "tokens_out", "segments")}
-    response.headers["server-timing"] = server_timing(stages)
-    return found
+    content = await asyncio.to_thread(found.model_dump_json, exclude_none=True, by_alias=True)
+    return Response(content, media_type="application/json", headers={"server-timing": server_timing(stages)})
 
 
 async def leaving(request: Request, work: Work) -> None:
