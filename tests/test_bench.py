@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import lzma
 from pathlib import Path
 
+import httpx
 import pytest
 
 from laconic.bench.__main__ import main
 from laconic.bench.data import Example, examples
+from laconic.bench.latency import Answer, arrive, bare, bare_each, bodies, plot, saturate, summary
 from laconic.bench.quality import judge
 from laconic.bench.report import margins
 from laconic.compressors import Compressed, Result, Span
@@ -77,3 +80,35 @@ def test_bench_quality_end_to_end(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert (out / "tiny.png").stat().st_size > 5000
     assert "| token.v1 |" in (out / "table.md").read_text()
     assert isinstance(margins(found), list)
+
+
+def test_open_loop_load_accounts_for_every_request(address: str, tmp_path: Path) -> None:
+    """Every arrival has an outcome, percentiles and goodput come from them, and the plot is drawn."""
+    bodies_ = bodies(10, 2, 30, 5000)
+    assert len({b["documents"][0]["text"] for b in bodies_}) == 10
+
+    async def run() -> list[Answer]:
+        async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+            rate, speed, took = await saturate(client, bodies_, 2)
+            assert rate > 0
+            assert speed > 0
+            assert len(took) == 10
+            return await arrive(client, lambda n: bodies_[n % 10], 20, 0.5)
+
+    found = asyncio.run(run())
+    assert len(found) == 10
+    assert {a.status for a in found} <= {200, 429}
+    refused = [Answer(0.0, 429, 0.01, 0.5, "accepted"), Answer(0.1, 429, 0.01, 0.5, "refused")]
+    told = summary([Answer(0.0, 200, 0.2), Answer(0.1, 200, 6.0), *refused], 1.0, 5.0, 4.0)
+    assert told["codes"] == {"200": 2, "429": 2}
+    assert told["goodput_of_capacity"] == 0.5
+    assert told["accepted_in_deadline"] == 0.5
+    assert told["retry_after_right"] == "1/2"
+    assert plot(found, [(0.0, 2e8)], 5.0, tmp_path / "latency.png").stat().st_size > 1000
+
+
+def test_bare_model_runs_the_same_segments() -> None:
+    """The bare loop sees the segments that the service would score."""
+    requests = bodies(2, 2, 30, 5000)
+    assert bare(requests, 2) > 0
+    assert len(bare_each(requests, 2)) == 2
