@@ -34,6 +34,7 @@ def session(path: Path, threads: int = 1) -> ort.InferenceSession:
     """A CPU session of `path`, safe to call from several threads at once."""
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.enable_mem_pattern = False  # every length would keep a plan: memory without speed (bench/LOG.md)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
