@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,10 +36,11 @@ def service() -> Iterator[str]:
                     if httpx.get(f"{address}/readyz").status_code == 200:
                         break
                 time.sleep(0.1)
+            # its log must be read, or the service stops at a full pipe
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             yield address
         finally:
             process.terminate()
-            process.stderr.close() if process.stderr else None
 
 
 async def sample(client: httpx.AsyncClient, rows: list[tuple[float, float]]) -> None:

@@ -55,6 +55,7 @@ def build(folder: Path) -> tuple[Path, Path]:
             self.head = classifier.classifier
 
         def forward(self, input_ids: torch.Tensor, parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            # one unpadded segment needs no parts; the sum keeps them an input of the graph, as every model's are
             positions = torch.arange(input_ids.shape[1])[None] + (parts.sum() * 0)
             logits = self.head(self.encoder(input_ids, positions, torch.zeros(1, 1)))
             keep = logits[..., 1] - logits[..., 0]

@@ -43,8 +43,6 @@ class TextTokenizer:
         """Encode each text alone; texts must be free of lone surrogates. Releases the GIL."""
         known = {text: self._recent.get(text) for text in texts}
         missing = [text for text, e in known.items() if e is None]
-        if not missing:
-            return [known[text] for text in texts]  # type: ignore[misc]  # none is None
         for text, e in zip(missing, self._encode(missing), strict=True):
             e.spans.flags.writeable = False  # shared from now on
             known[text] = e
@@ -52,7 +50,7 @@ class TextTokenizer:
                 self._recent[text] = e
         for old in list(self._recent)[:-RECENT]:
             self._recent.pop(old, None)
-        return [known[text] for text in texts]  # type: ignore[misc]
+        return [known[text] for text in texts]  # type: ignore[misc]  # none is None any more
 
     def _encode(self, texts: Sequence[str]) -> list[Encoded]:
         if self.words is not None:

@@ -21,7 +21,7 @@ from laconic.models import Cancelled, Work
 
 from .admission import Overloaded
 from .errors import TooLarge, describe, request_id
-from .handle import serve
+from .handle import Call, serve
 
 if TYPE_CHECKING:
     from .app import State
@@ -111,9 +111,18 @@ class Batch(Response):
             self.works.discard(work)
 
     async def _serve(self, body: CompressRequest, ident: str, work: Work) -> CompressAnswer:
+        call = Call(
+            body=body,
+            ident=ident,
+            key=self.key,
+            work=work,
+            gone=self.gone,
+            seconds=math.inf,
+            stages={"parse": 0.0},
+        )
         while True:  # a batch is not in a hurry: it waits where a single request would be told to come back
             try:
-                return await serve(self.state, body, ident, self.key, work, self.gone, {"parse": 0.0}, math.inf)
+                return await serve(self.state, call)
             except Overloaded as e:
                 await asyncio.wait({self.gone}, timeout=e.retry_after)
                 work.check()

@@ -110,17 +110,19 @@ def run(compressor: Compressor, source: Path, target: Path, workers: int) -> tup
     ):
         task = bar.add_task(source.name, total=total, completed=begun)
         window: deque[Future[str]] = deque()
+
+        def settle() -> None:
+            out.write(window.popleft().result())
+            out.flush()
+            bar.advance(task)
+
         todo = islice(enumerate(requests(source)), begun, None)
         for number, line in todo:
             window.append(pool.submit(one, compressor, number, line))
             if len(window) >= 2 * workers:
-                out.write(window.popleft().result())
-                out.flush()
-                bar.advance(task)
+                settle()
         while window:
-            out.write(window.popleft().result())
-            out.flush()
-            bar.advance(task)
+            settle()
         os.fsync(out.fileno())
     with lines.open(encoding="utf-8") as answers:
         failed = sum(json.loads(line)["status"] != 200 for line in answers)

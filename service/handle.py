@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -21,22 +22,26 @@ if TYPE_CHECKING:
     from .app import State
 
 
-async def serve(
-    state: State,
-    body: CompressRequest,
-    ident: str,
-    key: Key,
-    work: Work,
-    gone: asyncio.Future[None],
-    stages: dict[str, float],
-    seconds: float,
-) -> CompressAnswer:
-    """Check, admit, wait for a slot, run on a thread; `gone` is done once the client has left."""
-    characters = measured(state, body)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A parsed request and whose it is: wanted within `seconds`; `gone` is done once the client has left."""
+
+    body: CompressRequest
+    ident: str
+    key: Key
+    work: Work
+    gone: asyncio.Future[None]
+    seconds: float
+    stages: dict[str, float]  # seconds of each part, filled in on the way
+
+
+async def serve(state: State, call: Call) -> CompressAnswer:
+    """Check, admit, wait for a slot, run on a thread."""
+    key, characters = call.key, measured(state, call.body)
     try:
         state.keys.allow(key)
-        with state.admission.admit(characters, seconds, same(body, key)):
-            found = await attend(state, body, ident, work, gone, stages)
+        with state.admission.admit(characters, call.seconds, same(call.body, key)):
+            found = await attend(state, call)
     except Overloaded:
         state.metrics.rejected.labels("overloaded").inc()
         raise
@@ -44,7 +49,7 @@ async def serve(
         state.metrics.cancelled.labels("client" if isinstance(e, Cancelled) else "deadline").inc()
         raise
     state.keys.spend(key, found.usage.tokens_in)
-    count(state, found, stages)
+    count(state, found, call.stages)
     return found
 
 
@@ -67,25 +72,20 @@ def measured(state: State, body: CompressRequest) -> float:
     return characters + PER_DOCUMENT * len(documents)
 
 
-async def attend(
-    state: State,
-    body: CompressRequest,
-    ident: str,
-    work: Work,
-    gone: asyncio.Future[None],
-    stages: dict[str, float],
-) -> CompressAnswer:
-    start = time.perf_counter()
-    await state.slots.acquire(work, gone)
+async def attend(state: State, call: Call) -> CompressAnswer:
+    start, work = time.perf_counter(), call.work
+    await state.slots.acquire(work, call.gone)
     try:
         waited = time.perf_counter() - start
-        found = await anyio.to_thread.run_sync(answer, state.compressor, body, ident, work, limiter=state.threads)
+        found = await anyio.to_thread.run_sync(
+            answer, state.compressor, call.body, call.ident, work, limiter=state.threads
+        )
     finally:
         state.slots.release(work)
     total = time.perf_counter() - start
-    stages["queue"] = waited + work.queued
-    stages["infer"] = work.lane - work.queued
-    stages["assemble"] = total - waited - work.lane
+    call.stages["queue"] = waited + work.queued
+    call.stages["infer"] = work.lane - work.queued
+    call.stages["assemble"] = total - waited - work.lane
     return found
 
 

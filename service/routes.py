@@ -16,7 +16,7 @@ from laconic.models import Card, Work
 
 from .batch import Batch
 from .errors import NotReady, request_id
-from .handle import serve
+from .handle import Call, serve
 from .telemetry import server_timing
 
 if TYPE_CHECKING:
@@ -38,7 +38,18 @@ async def compress(body: CompressRequest, request: Request) -> Response:
     work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
     gone = asyncio.create_task(leaving(request, work))
     try:
-        found = await serve(state, body, request_id(request), facts["key"], work, gone, stages, seconds)
+        found = await serve(
+            state,
+            Call(
+                body=body,
+                ident=request_id(request),
+                key=facts["key"],
+                work=work,
+                gone=gone,
+                seconds=seconds,
+                stages=stages,
+            ),
+        )
     finally:
         gone.cancel()
     facts["usage"] = {f: getattr(found.usage, f) for f in ("tokens_in", "tokens_out", "segments")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import sys
 import time
@@ -13,8 +12,6 @@ import uvicorn
 
 from .app import State, create_app
 from .settings import Settings
-
-log = logging.getLogger("laconic")
 
 
 class Server(uvicorn.Server):
