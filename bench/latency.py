@@ -91,7 +91,7 @@ def bare(requests: list[dict[str, Any]], workers: int) -> float:
                 i = next(queue, None)
             if i is None:
                 return
-            forward.forward(i, False)
+            forward.forward([i], False)
 
     threads = [threading.Thread(target=work) for _ in range(workers)]
     start = time.perf_counter()

@@ -34,14 +34,18 @@ class ModelOutput:
 
 
 class Forward(Protocol):
-    """One forward of a model on the calling thread; thread-safe. `alone`: no other runs, all cores may be used.
+    """Forwards of a model on the calling thread; thread-safe.
 
-    The same input gives the same output, alone or not.
+    The same input gives the same output, alone or not, whatever its batch mates (see docs/adr/0006 for how exactly
+    each profile keeps that). Raises MemoryError where a batch does not fit the device.
     """
 
     card: Card
+    budget: int  # tokens of one batch; 0: one input at a time
 
-    def forward(self, i: ModelInput, alone: bool) -> ModelOutput: ...
+    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
+        """One batch. `alone`: no other runs, all cores may be used."""
+        ...
 
 
 class Backend(Protocol):

@@ -1,10 +1,18 @@
-"""From a torch network to ONNX files: export, per-channel int8, parity against fp32."""
+"""From a torch network to ONNX files: export, per-channel int8, parity against fp32.
+
+`python -m laconic.models.export MODEL_FOLDER TARGET --profile cpu-fp32` makes the files of another profile.
+"""
 
 from __future__ import annotations
 
+import argparse
 import copy
+import json
+import shutil
 import warnings
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +22,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from .backend import Backend, ModelInput
+from .card import Card, digest
 from .onnx_backend import session
 from .training.network import Attention
 
@@ -145,18 +154,55 @@ def int8_encoder(network: Any, work: Path) -> Any:
     return encode
 
 
+def interaction_to_int8(network: Any, work: Path, target: Path) -> None:
+    """The interaction in int8, its heads left in fp32; the fp32 graph stays in `work`."""
+    full = work / "interaction.fp32.onnx"
+    interaction_to_onnx(network, full)
+    nodes = onnx.load(str(full)).graph.node
+    heads = [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in SCORES]]
+    to_int8(full, target, exclude=heads)
+
+
 def export(network: Any, work: Path, target: Path) -> dict[str, list[str]]:
     """Write fp32 graphs into `work` and the int8 ones into `target`; returns the card's `files`."""
     encoder_to_onnx(network, work / "encoder.fp32.onnx")
-    interaction_to_onnx(network, work / "interaction.fp32.onnx")
     small = copy.deepcopy(network).cpu().eval()
     small.encoder.word = Int8Embedding(network.encoder.word.weight.detach())
     encoder_to_onnx(small, work / "encoder.plain.onnx")
     to_int8(work / "encoder.plain.onnx", target / "encoder.int8.onnx")
-    nodes = onnx.load(str(work / "interaction.fp32.onnx")).graph.node
-    heads = [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in SCORES]]
-    to_int8(work / "interaction.fp32.onnx", target / "interaction.int8.onnx", exclude=heads)
+    interaction_to_int8(network, work, target / "interaction.int8.onnx")
     return {"cpu-int8": ["encoder.int8.onnx", "interaction.int8.onnx"]}
+
+
+def convert(source: Path, target: Path, profile: str) -> Card:
+    """Write the model in `source` to `target` with the ONNX files of `profile`; the two may be one folder.
+
+    For cpu-fp32 the encoder's int8 weights are scaled back; for cpu-int8 its file is kept.
+    """
+    from .torch_backend import open_network
+
+    card = Card.read(source)
+    encoder = card.files["cpu-int8"][0]
+    network = open_network(source, encoder)
+    kept = ["tokenizer.json", "interaction.safetensors", "network.json", *card.files["cpu-int8"]]
+    target.mkdir(parents=True, exist_ok=True)
+    if source != target:
+        for name in kept:
+            shutil.copy(source / name, target / name)
+    if profile == "cpu-fp32":
+        files = ["encoder.fp32.onnx", "interaction.fp32.onnx"]
+        encoder_to_onnx(network, target / files[0])
+        interaction_to_onnx(network, target / files[1])
+    elif profile == "cpu-int8":
+        files = list(card.files[profile])
+        with TemporaryDirectory() as work:
+            interaction_to_int8(network, Path(work), target / files[1])
+    else:
+        raise ValueError(f"{profile} is not made of ONNX files; cpu-int8 and cpu-fp32 are")
+    sha256 = {name: digest(target / name) for name in dict.fromkeys([*kept, *files])}
+    made = replace(card, files={**card.files, profile: files}, sha256={**card.sha256, **sha256})
+    (target / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
+    return made
 
 
 def parity(full: Backend, small: Backend, inputs: list[ModelInput], rate: float = 0.25) -> dict[str, float]:
@@ -176,3 +222,16 @@ def parity(full: Backend, small: Backend, inputs: list[ModelInput], rate: float 
         "largest_difference": round(float(every.max()), 4),
         "flip_rate": round(flips / total, 4),
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m laconic.models.export", description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--profile", choices=["cpu-fp32", "cpu-int8"], default="cpu-fp32")
+    a = parser.parse_args()
+    print(", ".join(convert(a.source, a.target, a.profile).files[a.profile]))
+
+
+if __name__ == "__main__":
+    main()

@@ -48,6 +48,8 @@ class OnnxBackend:
     Sessions have one thread; a second set with all `cores` serves the forward that has the machine to itself.
     """
 
+    budget = 0  # any batch mate would change int8's activation scale
+
     def __init__(self, card: Card, paths: Sequence[Path], cores: int = 1) -> None:
         self.card = card
         self._narrow = [session(p) for p in paths]
@@ -56,10 +58,13 @@ class OnnxBackend:
 
     def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
         """Every input in turn, on the calling thread."""
-        return [self.forward(i, False) for i in inputs]
+        return self.forward(inputs, False)
 
-    def forward(self, i: ModelInput, alone: bool) -> ModelOutput:
+    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
         sessions = self._wide if alone else self._narrow
+        return [self._score(i, sessions) for i in inputs]
+
+    def _score(self, i: ModelInput, sessions: Sequence[ort.InferenceSession]) -> ModelOutput:
         ids = np.array((*i.query, *i.segment), np.int64)[None]
         parts = np.full(ids.shape, 2, np.int64)
         parts[0, : len(i.query)] = 1

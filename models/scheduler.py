@@ -1,10 +1,14 @@
-"""The CPU lane: N workers, one unpadded forward each, shared fairly and without any batching delay.
+"""The lane: N workers, shared fairly and without any batching delay.
 
+A batch is what waits when a worker comes free, up to the backend's token budget: one unpadded input on the CPU. Two
+workers on a GPU are its prefetch: one prepares the next batch while the other's runs.
 - Between keys (tenants) the next forward goes to the one served the fewest tokens since it became busy: start-time
   fair queuing (Goyal et al. 1996).
 - Within a key, requests go by arrival + predicted cost: short ones pass long ones, but only as long as the long one
   would have taken, so nothing starves. A request can be overtaken between any two of its segments.
-- A forward that fails is tried once more; then its request fails alone. A worker thread that dies is replaced.
+- The inputs of a forward that fails are tried once more, each alone; one that fails again fails its request and no
+  other, and an empty input is run to learn whether the device is still there. A worker thread that dies is replaced.
+- A batch that does not fit the device's memory halves the budget and is cut anew.
 """
 
 from __future__ import annotations
@@ -65,8 +69,10 @@ class Scheduler:
     def __init__(self, forward: Forward, workers: int) -> None:
         self.forward, self.card, self.workers = forward, forward.card, workers
         self.seconds_per_token = 2e-4  # of one worker; a running mean from the first forward on
+        self.budget = forward.budget
         self.tokens_waiting = 0
         self.restarts = self.failures = self.forwards = 0
+        self._sick: str | None = None
         self._shares: dict[str, Share] = {}
         self._floor = 0.0  # tokens served to the key last chosen: where a key that comes back begins
         self._number = itertools.count()
@@ -98,10 +104,12 @@ class Scheduler:
         return self.tokens_waiting * self.seconds_per_token / self.workers
 
     def trouble(self) -> str | None:
-        """What is wrong with the lane, or None: dead workers, or a forward that does not come back."""
+        """What is wrong with the lane, or None: dead workers, a device that fails, a forward that does not return."""
         dead = sum(not t.is_alive() for t in self._threads)
         if dead:
             return f"{dead} of {self.workers} workers are dead"
+        if self._sick:
+            return self._sick
         longest = max((time.monotonic() - t for t in list(self._busy.values())), default=0.0)
         return f"a forward has been running for {longest:.0f} s" if longest > STALLED else None
 
@@ -133,23 +141,36 @@ class Scheduler:
             self.tokens_waiting -= sum(cost(job.inputs[n]) for n in job.todo)
             job.fail(error)
 
-    def _take(self) -> tuple[Job, int] | None:
-        """The next forward by share, then by rank; None where nothing waits. Called under the lock."""
+    def _head(self) -> tuple[Share, Job] | None:
+        """The job whose turn it is, by share, then by rank; None where nothing waits. Called under the lock."""
         while self._shares:
             key, share = min(self._shares.items(), key=lambda entry: entry[1].served)
             while share.jobs and not share.jobs[0][2].todo:  # begun to the last forward, or dropped
                 heapq.heappop(share.jobs)
-            if not share.jobs:
-                del self._shares[key]
-                continue
-            job = share.jobs[0][2]
-            n = job.todo.pop()
+            if share.jobs:
+                return share, share.jobs[0][2]
+            del self._shares[key]
+        return None
+
+    def _take(self) -> list[tuple[Job, int]]:
+        """The next batch; empty where nothing waits. Called under the lock."""
+        batch: list[tuple[Job, int]] = []
+        spent = 0
+        while found := self._head():
+            share, job = found
+            n = job.todo[-1]
             tokens = cost(job.inputs[n])
+            if batch and (spent + tokens > self.budget or n in job.retried):
+                break
+            job.todo.pop()
+            batch.append((job, n))
+            spent += tokens
             self._floor = share.served
             share.served += tokens
             self.tokens_waiting -= tokens
-            return job, n
-        return None
+            if n in job.retried:
+                break
+        return batch
 
     def _start(self, number: int) -> threading.Thread:
         thread = threading.Thread(target=self._live, args=(number,), name=f"lane-{number}", daemon=True)
@@ -171,54 +192,87 @@ class Scheduler:
     def _loop(self, number: int) -> None:
         while True:
             with self._lock:
-                while (taken := self._take()) is None and not self._closed:
+                while not (batch := self._take()) and not self._closed:
                     self._lock.wait()
-                if taken is None:
+                if not batch:
                     return
-                alone = not self._busy and not self._shares and not taken[0].todo
+                alone = not self._busy and not self._shares and not batch[-1][0].todo
                 self._busy[number] = time.monotonic()
-            self._one(*taken, alone)
+            self._run([entry for entry in batch if self._wanted(*entry)], alone)
             self._busy.pop(number, None)
 
-    def _one(self, job: Job, n: int, alone: bool) -> None:
+    def _wanted(self, job: Job, n: int) -> bool:
+        """Whether the caller is still there, and in time, as the forward is about to begin."""
         try:
-            job.work.check()  # the caller may have left, or the deadline passed, while this waited
+            job.work.check()
         except (Cancelled, DeadlineExceeded) as e:
             self._drop(job, e)
+            return False
+        if job.left == len(job.inputs) and not job.work.queued:
+            job.work.queued = time.monotonic() - job.added
+        return job.error is None
+
+    def _run(self, batch: list[tuple[Job, int]], alone: bool) -> None:
+        if not batch:
             return
         start = time.monotonic()
-        if job.left == len(job.inputs) and not job.work.queued:
-            job.work.queued = start - job.added
         try:
-            output = self.forward.forward(job.inputs[n], alone)
-        except BaseException as e:
+            outputs = self.forward.forward([job.inputs[n] for job, n in batch], alone)
+        except MemoryError as e:
+            if len(batch) == 1:
+                self._failed(batch, e)
+                return
             self.failures += 1
-            self._again(job, n, e)
+            self.budget = max(1, self.budget // 2)
+            log.warning("out of memory at %d inputs; budget is now %d tokens", len(batch), self.budget)
+            self._put_back(batch)
+            return
+        except BaseException as e:
+            self._failed(batch, e)
             if not isinstance(e, Exception):
                 raise  # the worker dies of it, its work does not
-            log.warning("a forward failed", exc_info=e)
             return
-        self._learn(cost(job.inputs[n]), time.monotonic() - start)
+        self._sick = None
+        self._learn(sum(cost(job.inputs[n]) for job, n in batch), time.monotonic() - start)
         with self._lock:
-            job.outputs[n] = output
-            job.left -= 1
-            if not job.left:
-                job.done.set()
+            for (job, n), output in zip(batch, outputs, strict=True):
+                job.outputs[n] = output
+                job.left -= 1
+                if not job.left:
+                    job.done.set()
 
-    def _again(self, job: Job, n: int, error: BaseException) -> None:
-        """Put a failed forward back, once; at its second failure its job fails."""
-        if n in job.retried:
-            self._drop(job, EngineError(f"a forward failed twice: {type(error).__name__}"))
-            return
-        with self._lock:
-            if job.error is not None or self._closed:
-                return
+    def _failed(self, batch: list[tuple[Job, int]], error: BaseException) -> None:
+        """Try each input again alone; the second time, its request fails."""
+        self.failures += 1
+        log.warning("a forward of %d inputs failed", len(batch), exc_info=error)
+        for job, n in batch:
+            if n in job.retried:
+                self._drop(job, EngineError(f"a forward failed twice: {type(error).__name__}"))
+                self._probe()
             job.retried.add(n)
-            job.todo.append(n)
-            self.tokens_waiting += cost(job.inputs[n])
-            share = self._shares.setdefault(job.work.key, Share(served=self._floor))
-            heapq.heappush(share.jobs, (job.added, next(self._number), job))
-            self._lock.notify()
+        self._put_back(batch)
+
+    def _probe(self) -> None:
+        """Was it the input or the device? A forward over nothing knows."""
+        try:
+            self.forward.forward([ModelInput(query=(), segment=(0, 0), skip=1, count=0)], False)
+            self._sick = None
+        except Exception as e:
+            self._sick = f"even an empty forward fails: {type(e).__name__}"
+
+    def _put_back(self, batch: list[tuple[Job, int]]) -> None:
+        with self._lock:
+            for job, n in batch:
+                if job.error is not None:
+                    continue
+                if self._closed:
+                    job.fail(EngineError("the service is shutting down"))
+                    continue
+                job.todo.append(n)
+                self.tokens_waiting += cost(job.inputs[n])
+                share = self._shares.setdefault(job.work.key, Share(served=self._floor))
+                heapq.heappush(share.jobs, (job.added, next(self._number), job))
+            self._lock.notify_all()
 
     def _learn(self, tokens: int, seconds: float) -> None:
         """Running mean of seconds per token, over about the last twenty thousand tokens."""

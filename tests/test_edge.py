@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,12 +40,12 @@ class Slow(FakeBackend):
         super().__init__()
         self.seconds, self.count, self.fail = seconds, 0, False
 
-    def forward(self, i: ModelInput, alone: bool) -> ModelOutput:
+    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
         time.sleep(self.seconds)
         self.count += 1
         if self.fail:
             raise RuntimeError("the device is gone")
-        return super().forward(i, alone)
+        return super().forward(inputs, alone)
 
 
 class With(Compressor):

@@ -24,7 +24,7 @@ MAY = {
     "bench": {"laconic.compressors", "laconic.models"},
 }
 HEAVY = {
-    "torch": {"models/export", "models/training", "bench/scorers", "bench/peers"},
+    "torch": {"models/export", "models/torch_backend", "models/training", "bench/scorers", "bench/peers"},
     "onnxruntime": {"models/onnx_backend", "models/export", "bench/scorers"},
     "fastapi": {"service"},
     "starlette": {"service"},
@@ -35,7 +35,8 @@ HEAVY = {
     "redis": {"service/cache"},
     "llmlingua": {"bench/peers"},
     "transformers": {"bench/peers"},
-    "safetensors": {"models/export", "models/training"},
+    "onnx": {"models/export", "models/torch_backend"},
+    "safetensors": {"models/export", "models/torch_backend", "models/training"},
 }
 
 

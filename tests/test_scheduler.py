@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -34,21 +34,26 @@ class Gate(FakeBackend):
         super().__init__()
         self.open, self.began = threading.Event(), threading.Semaphore(0)
         self.seen: list[int] = []
+        self.batches: list[int] = []
         self.deaths = 1
+        self.room, self.broken = 0, False
 
-    def forward(self, i: ModelInput, alone: bool) -> ModelOutput:
+    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
         self.began.release()
         self.open.wait(10)
-        mark = i.segment[0]
-        self.seen.append(mark)
-        if mark == POISON:
+        marks = [i.segment[0] for i in inputs]
+        self.seen += marks
+        self.batches.append(len(inputs))
+        if self.room and sum(len(i.segment) for i in inputs) > self.room:
+            raise MemoryError
+        if POISON in marks or self.broken:
             raise ValueError("poison")
-        if mark == KILLER and self.deaths:
+        if KILLER in marks and self.deaths:
             self.deaths -= 1
             raise SystemExit
-        if mark == PAUSE:
+        if PAUSE in marks:
             time.sleep(0.3)
-        return super().forward(i, alone)
+        return super().forward(inputs, alone)
 
 
 def inputs(mark: int, count: int, tokens: int = 8) -> list[ModelInput]:
@@ -232,3 +237,60 @@ def test_close_fails_what_waits(lane: Scheduler, gate: Gate, pool: ThreadPoolExe
         waiting.result(5)
     with pytest.raises(EngineError, match="shutting down"):
         lane.run(inputs(1, 1))
+
+
+def test_a_batch_is_what_waits_up_to_the_budget(gate: Gate, pool: ThreadPoolExecutor) -> None:
+    """With a budget, inputs of several requests share a forward; each gets its own outputs."""
+    gate.budget = 100
+    lane = Scheduler(gate, 1)
+    blocker = pool.submit(lane.run, inputs(0, 1))
+    assert gate.began.acquire(timeout=5)
+    some = [pool.submit(lane.run, inputs(mark, 3)) for mark in (1, 2, 3)]
+    until(lambda: lane.tokens_waiting == 9 * 17)
+    gate.open.set()
+    for f in (blocker, *some):
+        assert all(len(o.keep) == 8 for o in f.result(5))
+    assert gate.batches == [1, 5, 4]
+    lane.close()
+
+
+def test_poison_in_a_batch_fails_alone(gate: Gate, pool: ThreadPoolExecutor) -> None:
+    """A failing batch is run again one by one: its other requests are answered."""
+    gate.budget = 1000
+    lane = Scheduler(gate, 1)
+    blocker = pool.submit(lane.run, inputs(0, 1))
+    assert gate.began.acquire(timeout=5)
+    bad = pool.submit(lane.run, inputs(POISON, 1))
+    good = [pool.submit(lane.run, inputs(mark, 2)) for mark in (1, 2)]
+    until(lambda: lane.tokens_waiting == 5 * 17)
+    gate.open.set()
+    with pytest.raises(EngineError, match="ValueError"):
+        bad.result(5)
+    assert all(len(f.result(5)) == 2 for f in good)
+    assert blocker.result(5)
+    assert gate.batches == [1, 5, 1, 1, 1, 1, 1, 1]  # blocker, all, each alone and one probe
+    assert lane.trouble() is None
+    lane.close()
+
+
+def test_out_of_memory_halves_the_budget(gate: Gate, pool: ThreadPoolExecutor) -> None:
+    """A batch too big for the device is cut anew; nobody is told."""
+    gate.budget, gate.room = 400, 60
+    lane = Scheduler(gate, 1)
+    gate.open.set()
+    assert len(lane.run(inputs(1, 20))) == 20
+    assert lane.budget == 100
+    assert max(gate.batches[-3:]) * 9 <= 60
+    lane.close()
+
+
+def test_a_device_that_fails_is_trouble(lane: Scheduler, gate: Gate) -> None:
+    """Where even an empty forward fails, the lane says so, until one succeeds again."""
+    gate.open.set()
+    gate.broken = True
+    with pytest.raises(EngineError):
+        lane.run(inputs(1, 1))
+    until(lambda: "empty forward" in (lane.trouble() or ""))
+    gate.broken = False
+    lane.run(inputs(1, 1))
+    assert lane.trouble() is None

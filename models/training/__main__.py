@@ -7,7 +7,8 @@ import importlib.util
 import json
 from pathlib import Path
 
-from .encoder import TrainConfig, train
+from .encoder import train
+from .fit import TrainConfig
 from .publish import publish
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from .batches import Batcher
 from .data import held_out
-from .encoder import TrainConfig, scores, to_device
-from .network import Network
+from .fit import TrainConfig, scores, to_device
 
 RATES = (0.1, 0.25, 0.5)
 
@@ -33,15 +33,15 @@ class Case:
 
 
 @torch.no_grad()
-def collect(network: Network, batcher: Batcher, c: TrainConfig, per_source: int = 60) -> list[Case]:
-    """Run the trained network over held-out questions with annotated or derived evidence."""
-    network.eval()
+def collect(block: nn.Module, batcher: Batcher, c: TrainConfig, per_source: int = 60) -> list[Case]:
+    """Run a trained block over held-out questions with annotated or derived evidence."""
+    block.eval()
     rng, out = random.Random(11), []
     for source, questions in batcher.corpus.questions.items():
         rows = [q for q in questions if held_out(q.group) and any(e for e, _ in q.gold.values())]
         for q in rows[:per_source]:
             b = to_device(batcher.pack(batcher.group(q, 0, 10, 240, rng)), c.device)
-            keep, _, relevance = scores(network, b)
+            keep, _, relevance = scores(block, b)
             on = (b.sentence >= 0) & (b.label >= 0)
             row = torch.arange(len(b.group), device=keep.device)[:, None].expand_as(b.sentence)
             _, sentence = (row * 100_000 + b.sentence)[on].unique(return_inverse=True)

@@ -124,8 +124,12 @@ class Encoder(nn.Module):
 
 
 def window_mean(x: Tensor, width: int) -> Tensor:
-    """Mean over a centred window of `width` tokens; x [B, T, C] -> [B, T, C] (zeros beyond the ends)."""
-    return F.avg_pool1d(x.transpose(1, 2), width, 1, width // 2, count_include_pad=True).transpose(1, 2)
+    """Mean over a centred window of `width` tokens; x [B, T, C] -> [B, T, C] (zeros beyond the ends).
+
+    By running sums: ONNX Runtime's AveragePool took half the time of the interaction for the same numbers.
+    """
+    sums = F.pad(x, (0, 0, width // 2 + 1, width // 2)).cumsum(1)
+    return (sums[:, width:] - sums[:, :-width]) / width
 
 
 class MatchFeatures(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import platform
 import random
@@ -22,7 +21,8 @@ from ..onnx_backend import OnnxBackend
 from .batches import Batcher
 from .calibrate import choose, collect
 from .data import MIX, Question, held_out
-from .encoder import TrainConfig, develop, prepare
+from .encoder import prepare
+from .fit import TrainConfig, better, develop
 from .network import Network
 
 SERVED = 240  # text tokens of a segment: stories lose 5 to 8 points of evidence at 128 (bench/LOG.md)
@@ -54,10 +54,10 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     """Write the model folder and return its card."""
     torch.set_num_threads(c.threads)
     network, batcher = prepare(c)
-    network, weights = better(network, batcher, c)
+    network.interaction, weights = better(network.interaction, batcher, c)
     target.mkdir(parents=True, exist_ok=True)
     profiles = export(network, c.work, target)
-    cases = collect(network, batcher, c)
+    cases = collect(network.interaction, batcher, c)
     chosen = choose(cases)
     log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
     shutil.copy(c.base / "tokenizer.json", target / "tokenizer.json")
@@ -87,7 +87,7 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
             "data": {"queries_per_set": {k: v[0] for k, v in MIX.items()}, "licences": LICENCES},
             "held_out": {
                 "what": "evidence recall of whole sentences over ten segments, groups never trained on",
-                "by_set": develop(network, batcher, c, per_source=60),
+                "by_set": develop(network.interaction, batcher, c, per_source=60),
                 "score_of_chosen_parameters": chosen["held_out_score"],
             },
             "profiles": {"cpu-int8": compared(c.work, target, profiles["cpu-int8"], sample(batcher, 400))},
@@ -103,17 +103,6 @@ def compared(work: Path, target: Path, files: list[str], inputs: list[ModelInput
     card = Card(name="", revision="", summary="", licence="", files={}, sha256={})
     full = OnnxBackend(card, [work / f.replace("int8", "fp32") for f in files])
     return parity(full, OnnxBackend(card, [target / f for f in files]), inputs)
-
-
-def better(network: Network, batcher: Batcher, c: TrainConfig) -> tuple[Network, str]:
-    """The last weights or their running average, whichever keeps more evidence on held-out groups."""
-    found = {}
-    for name in ("network", "mean"):
-        trial = copy.deepcopy(network)
-        trial.interaction.load_state_dict(torch.load(c.work / "checkpoint.pt", weights_only=True)[name])
-        found[name] = (float(np.mean(list(develop(trial, batcher, c, per_source=60).values()))), trial.eval())
-    name = max(found, key=lambda n: found[n][0])
-    return found[name][1], name
 
 
 def parameters(network: Network) -> dict[str, int]:

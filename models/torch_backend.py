@@ -1,0 +1,178 @@
+"""The network in torch: packed batches without padding, in half precision on a GPU, in fp32 on any CPU.
+
+The encoder's weights are those of the int8 file, scaled back: nothing more travels in the package, and what the
+scaling loses is on the card. Attention runs over packed sequences (Dao 2023, "FlashAttention-2") with its splits fixed,
+so that a segment's result does not depend on how many share the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
+
+from .backend import ModelInput, ModelOutput
+from .card import Card
+from .training.network import Attention, Network, NetworkConfig
+
+log = logging.getLogger("laconic.engine")
+LEAST, MOST = 2_048, 131_072  # tokens of a batch tried when warming up
+WORTH = 1.05  # how much faster twice the tokens must be to be worth waiting for
+CPU_BUDGET = 1_024
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each of the packed sequences begins and ends: int32 [N + 1], and the longest."""
+
+    ends: Tensor
+    lengths: tuple[int, ...]
+
+    @staticmethod
+    def of(lengths: Sequence[int], device: torch.device) -> Layout:
+        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return Layout(torch.from_numpy(ends).to(device), tuple(lengths))
+
+
+class PackedAttention(nn.Module):
+    """`Attention` over packed tokens [T, D]; in the place of a bias it takes their Layout."""
+
+    def __init__(self, source: Attention) -> None:
+        super().__init__()
+        self.qkv, self.out, self.heads = source.qkv, source.out, source.heads
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        t, d = x.shape
+        q, k, v = self.qkv(x).view(t, 3, self.heads, d // self.heads).unbind(1)
+        if x.is_cuda and x.dtype != torch.float32:
+            from torch.nn.attention.varlen import varlen_attn
+
+            longest = max(layout.lengths)
+            y = varlen_attn(q, k, v, layout.ends, layout.ends, longest, longest, num_splits=1)
+        else:
+            parts = zip(*(z.transpose(0, 1).split(layout.lengths, 1) for z in (q, k, v)), strict=True)
+            y = torch.cat([scaled_dot_product_attention(*(z[None] for z in p))[0].transpose(0, 1) for p in parts])
+        return self.out(y.reshape(t, d))
+
+
+def encoder_weights(path: Path) -> dict[str, Tensor]:
+    """The encoder's parameters by name, int8 matrices scaled back to fp32, from the ONNX file they are served from."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    held = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    out = {k.removeprefix("encoder."): v for k, v in held.items() if k.startswith("encoder.")}
+    out["word.weight"] = out.pop("word.rows").astype(np.float32) * out.pop("word.scale")
+    for node in graph.node:
+        if node.op_type == "MatMulInteger":
+            name = node.name.removeprefix("/encoder/").split("/MatMul")[0].replace("/", ".")
+            stem = node.input[1].removesuffix("_quantized")
+            whole = held[node.input[1]].astype(np.float32) - held[f"{stem}_zero_point"].astype(np.float32)
+            out[f"{name}.weight"] = (whole * held[f"{stem}_scale"]).T
+    return {k: torch.tensor(v) for k, v in out.items()}
+
+
+def open_network(folder: Path, encoder: str) -> Network:
+    """The network of a model folder, with the encoder of its file `encoder`; fp32, on the CPU."""
+    config = json.loads((folder / "network.json").read_text())
+    config["tapped"] = tuple(config["tapped"])
+    network = Network(NetworkConfig(**config), torch.zeros(config["vocab_size"]))
+    network.encoder.load_state_dict(encoder_weights(folder / encoder))
+    interaction = {k: v.float() for k, v in load_file(str(folder / "interaction.safetensors")).items()}
+    missing, unexpected = network.interaction.load_state_dict(interaction, strict=False)
+    if unexpected or any("num_batches" not in k for k in missing):
+        raise ValueError(f"{folder} holds another network: {[*missing, *unexpected][:3]}")
+    return network.eval().requires_grad_(False)
+
+
+def open_backend(card: Card, folder: Path, device: str, dtype: str) -> TorchBackend:
+    """The model of a folder on a device; raises RuntimeError where there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("torch sees no GPU; the profiles cpu-int8 and torch-fp32 need none")
+    return TorchBackend(card, open_network(folder, card.files["cpu-int8"][0]), device, getattr(torch, dtype))
+
+
+class TorchBackend:
+    """A `Forward` over a `Network`; thread-safe. On a GPU the budget is found by trying (`warm_up`)."""
+
+    def __init__(self, card: Card, network: Network, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.card, self.device, self.dtype = card, torch.device(device), dtype
+        self.encoder = network.encoder.to(self.device, dtype)
+        for layer in self.encoder.layers:
+            layer.attention = PackedAttention(layer.attention)
+        self.interaction = network.interaction.to(self.device)  # fp32: its running sums need the digits
+        self.budget = CPU_BUDGET if self.device.type == "cpu" else self.warm_up()
+
+    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+        """Every input, in batches of the budget."""
+        out: list[ModelOutput] = []
+        batch: list[ModelInput] = []
+        for i in inputs:
+            if batch and sum(len(b.segment) for b in batch) + len(i.segment) > self.budget:
+                out += self.forward(batch, False)
+                batch = []
+            batch.append(i)
+        return out + (self.forward(batch, False) if batch else [])
+
+    @torch.inference_mode()
+    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
+        try:
+            return self._forward(inputs)
+        except torch.OutOfMemoryError as e:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(e)) from None
+
+    def _forward(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+        distinct = dict.fromkeys(s for i in inputs for s in (i.query, i.segment) if s)
+        states = dict(zip(distinct, self._encode(list(distinct)), strict=True))
+        rows = [torch.cat([states[s] for s in (i.query, i.segment) if s]) for i in inputs]
+        ids = pad_sequence([torch.tensor((*i.query, *i.segment)) for i in inputs], batch_first=True)
+        parts = pad_sequence(
+            [torch.tensor([1] * len(i.query) + [2] * len(i.segment)) for i in inputs], batch_first=True
+        )
+        ids, parts = ids.to(self.device), parts.to(self.device)
+        found = self.interaction(ids, pad_sequence(rows, batch_first=True), parts == 1, parts == 2)
+        keep, agnostic, relevance = (x.float().cpu().numpy() for x in found)
+        out = []
+        for row, i in enumerate(inputs):
+            at = slice(len(i.query) + i.skip, len(i.query) + i.skip + i.count)
+            out.append(ModelOutput(keep=keep[row, at], agnostic=agnostic[row, at], relevance=float(relevance[row])))
+        return out
+
+    def _encode(self, sequences: Sequence[tuple[int, ...]]) -> Sequence[Tensor]:
+        """States [T, D] of each sequence, all packed into one forward."""
+        lengths = [len(s) for s in sequences]
+        ids = torch.tensor([i for s in sequences for i in s]).to(self.device)
+        positions = torch.cat([torch.arange(n) for n in lengths]).to(self.device)
+        states: Tensor = self.encoder(ids, positions, Layout.of(lengths, self.device))
+        return states.float().split(lengths)
+
+    def warm_up(self) -> int:
+        """Tokens of a batch beyond which tokens per second stop rising, or memory ends."""
+        best, budget, tokens = 0.0, LEAST, LEAST
+        one = ModelInput(query=tuple(range(1000, 1012)), segment=tuple(range(1000, 1254)), skip=1, count=252)
+        while tokens <= MOST:
+            batch = [one] * (tokens // len(one.segment))
+            try:
+                self.forward(batch, False)
+                start = time.perf_counter()
+                self.forward(batch, False)
+            except MemoryError:
+                break
+            speed = tokens / (time.perf_counter() - start)
+            log.info("%d tokens a batch: %.0f tokens/s", tokens, speed)
+            if speed < WORTH * best:
+                break
+            best, budget, tokens = speed, tokens, tokens * 2
+        return budget
