@@ -79,7 +79,7 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
     state = State(settings, compressor)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=state.open, name="open-model", daemon=True).start()
         apart = None
         if settings.metrics_port is not None:
@@ -91,6 +91,8 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
             apart.server_close()
         if compressor is None:
             state.compressor.close()
+        if settings.traces:
+            await anyio.to_thread.run_sync(app.state.spans.shutdown)  # sends what is left
 
     app = FastAPI(
         title="laconic",
@@ -107,5 +109,11 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
         app.include_router(routes.metrics)
     errors.install(app)
     app.add_middleware(Edge, state=state)
+    if settings.traces:
+        from .tracing import Tracing, provider  # an extra of its own
+
+        spans = provider(package_version())
+        app.state.spans = spans
+        app.add_middleware(Tracing, provider=spans)
     app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes, streamed=("/v1/compress/batch",))
     return app

@@ -77,6 +77,7 @@ class Edge:
             "status": status,
             "ms": round(seconds * 1000, 2),
             "key": key.name if key is not None else None,
+            "trace_id": facts.get("trace_id"),
             **facts.get("usage", {}),
         }
         log.info("%s %s %d %.1f ms", scope["method"], route, status, seconds * 1000, extra=extra)

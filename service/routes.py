@@ -33,7 +33,7 @@ async def compress(body: CompressRequest, request: Request) -> Response:
     """Keep the parts of the documents that matter to the query, within the budget."""
     state: State = request.app.state.laconic
     facts = request.scope["state"]
-    stages = {"parse": time.perf_counter() - facts["started"]}
+    facts["stages"] = stages = {"parse": time.perf_counter() - facts["started"]}
     seconds = min(body.timeout_ms or state.settings.timeout_ms, state.settings.timeout_ms) / 1000
     work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
     gone = asyncio.create_task(leaving(request, work))

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="serve /metrics here instead of on the main port")
     ] = None
+    traces: Annotated[bool, Field(description="send OpenTelemetry traces, as the OTEL_* variables say")] = False
     drain_seconds: Annotated[
         float, Field(ge=0, le=600, description="after SIGTERM: time for load balancers to see /readyz turn")
     ] = 1.0

@@ -32,6 +32,8 @@ def serve(args: argparse.Namespace, settings: Settings) -> int:
         run(settings)
     except KeysError as e:
         return fail(str(e))
+    except ImportError as e:  # what a setting asked for comes with an extra
+        return fail(f"{e}: traces need pip install 'laconic[cpu,otel]'")
     return 0
 
 
@@ -139,7 +141,7 @@ def doctor(args: argparse.Namespace, settings: Settings) -> int:
         try:
             checks.append((package, True, version(package)))
         except PackageNotFoundError:
-            checks.append((package, package == "onnxruntime" and has_gpu_build(), "not installed"))
+            checks.append((package, False, "not installed"))
     try:
         start = time.perf_counter()
         compressor = make_compressor(settings)
@@ -165,13 +167,6 @@ def doctor(args: argparse.Namespace, settings: Settings) -> int:
         for name, ok, note in optional:
             print(f"{'ok  ' if ok else '-   '}  {name} (optional): {note}")
     return 0 if all(ok for _, ok, _ in checks) else 1
-
-
-def has_gpu_build() -> bool:
-    try:
-        return bool(version("onnxruntime-gpu"))
-    except PackageNotFoundError:
-        return False
 
 
 def bench(args: argparse.Namespace, settings: Settings) -> int:

@@ -16,7 +16,7 @@ from laconic.compressors import Compressor
 from .admission import Admission
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-FIELDS = ("request_id", "route", "status", "ms", "key", "tokens_in", "tokens_out", "segments")
+FIELDS = ("request_id", "trace_id", "route", "status", "ms", "key", "tokens_in", "tokens_out", "segments")
 
 
 class Metrics:

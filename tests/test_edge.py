@@ -346,3 +346,50 @@ def test_idle_and_slow_clients_do_not_matter(slow: tuple[Slow, With]) -> None:
             for s in idle:
                 s.close()
         assert threading.active_count() < 60
+
+
+def test_a_client_that_does_not_read_holds_nobody_up(slow: tuple[Slow, With]) -> None:
+    """Answers of megabytes to clients that never read them: other requests are served, nothing stays accepted."""
+    body = json.dumps({"text": SENTENCE * 20_000, "budget": {"rate": 0.9}, "recipe": "lexical.v1"}).encode()
+    head = b"POST /v1/compress HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    with serving(Settings(max_characters=5_000_000), slow[1]) as address:
+        host, port = address.removeprefix("http://").split(":")
+        deaf = []
+        for _ in range(10):  # more than there are slots
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.connect((host, int(port)))
+            s.sendall(head % len(body) + body)
+            deaf.append(s)
+        try:
+            done = 'laconic_requests_total{code="200",route="/v1/compress"} '
+            wait_until(lambda: "laconic_queue_requests 0.0" in httpx.get(f"{address}/metrics").text, 60)
+            assert done + "10.0" not in httpx.get(f"{address}/metrics").text  # answers not taken are not done
+            assert post(address).status_code == 200
+            assert done in httpx.get(f"{address}/metrics").text
+        finally:
+            for s in deaf:
+                s.close()
+
+
+def test_a_batch_client_that_does_not_read_is_not_computed_for(slow: tuple[Slow, With]) -> None:
+    """Lines are taken only as answers are: what waits is a window, not the batch."""
+    line = json.dumps({"text": SENTENCE * 400, "budget": {"rate": 0.9}, "recipe": "lexical.v1"}).encode() + b"\n"
+    with serving(Settings(), slow[1]) as address:
+        host, port = address.removeprefix("http://").split(":")
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect((host, int(port)))
+        s.settimeout(2)
+        s.sendall(
+            b"POST /v1/compress/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
+        )
+        sent = 0
+        with pytest.raises(TimeoutError):  # the service stops reading, so the sender's socket fills
+            for sent in range(2000):
+                s.sendall(b"%x\r\n" % len(line) + line + b"\r\n")
+        assert sent < 1999
+        assert post(address).status_code == 200
+        s.close()
+        wait_until(lambda: "laconic_queue_requests 0.0" in httpx.get(f"{address}/metrics").text, 20)

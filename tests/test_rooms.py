@@ -32,6 +32,7 @@ HEAVY = {
     "matplotlib": {"bench/report", "bench/latency"},
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
+    "opentelemetry": {"service/tracing"},
     "redis": {"service/cache"},
     "llmlingua": {"bench/peers"},
     "transformers": {"bench/peers"},
