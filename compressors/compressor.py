@@ -8,6 +8,7 @@ from pathlib import Path
 from laconic.models import Catalogue, HfReader, Model, ModelError, load_model, load_tokenizer, open_reader
 from laconic.models.readers import ReaderError
 
+from .cached import Store
 from .pipeline import Pipeline
 from .recipes import DEFAULT, RECIPES, parts
 from .stages import Reader
@@ -17,7 +18,10 @@ DEFAULT_MODEL = "laconic-mini"
 
 
 class Compressor:
-    """Compress in process: `Compressor()(Request(...))`. Thread-safe; models open at first use or by `warm`."""
+    """Compress in process: `Compressor()(Request(...))`. Thread-safe; models open at first use or by `warm`.
+
+    With a `store`, scores of segments are kept there (see `cached`).
+    """
 
     def __init__(
         self,
@@ -28,9 +32,11 @@ class Compressor:
         models_dir: Path | None = None,
         readers_dir: Path | None = None,
         tiktoken_cache: Path | None = None,
+        store: Store | None = None,
     ) -> None:
         self.catalogue = Catalogue(extra=models_dir)
         self.model_name, self.profile, self.workers = model, profile, workers
+        self.store = store
         self._readers_dir, self._tiktoken_cache = readers_dir, tiktoken_cache
         self._models: dict[str, Model] = {}
         self._readers: dict[str, Reader] = {}
@@ -46,7 +52,7 @@ class Compressor:
         """The bound pipeline; raises UnknownName."""
         known = RECIPES.get(recipe)
         opened = self.model(model) if known and (known.needs_model or model) else None
-        return Pipeline(parts(recipe, opened), self.reader(reader))
+        return Pipeline(parts(recipe, opened, self.store), self.reader(reader))
 
     def model(self, name: str | None = None) -> Model:
         """An opened model by name (default: the one this compressor was made for); raises UnknownName."""
@@ -83,9 +89,11 @@ class Compressor:
         return dict(self._models)
 
     def close(self) -> None:
-        """End the lanes of all opened models."""
+        """End the lanes of all opened models, and what the store has under way."""
         for model in self.opened().values():
             model.backend.close()
+        if self.store is not None:
+            self.store.close()
 
     def warm(self) -> Model:
         """Open the default model and run it once; raises ModelError."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from laconic.models import Model
 
+from .cached import CachedScorer, Store, fingerprint
 from .score_lexical import LexicalScorer
 from .score_token import TokenScorer
 from .split import SentenceSplitter, WholeSplitter
@@ -55,10 +56,11 @@ class Recipe:
     source: str
     unit: UnitName
     needs_model: bool
-    build: Callable[[Recipe, Model | None], Parts]
+    build: Callable[[Recipe, Model | None, Store | None], Parts]
+    scores: str = ""  # version of how scores are made: recipes of one version share what is cached
 
 
-def _token_parts(recipe: Recipe, model: Model | None) -> Parts:
+def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
     if model is None:
         raise InvalidRequest(f"recipe {recipe.name} needs a model", param="model")
     card = model.card
@@ -74,7 +76,7 @@ def _token_parts(recipe: Recipe, model: Model | None) -> Parts:
     )
 
 
-def _lexical_parts(recipe: Recipe, model: Model | None) -> Parts:
+def _lexical_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
     return Parts(splitter=WholeSplitter(), scorer=LexicalScorer(), unit=recipe.unit)
 
 
@@ -88,6 +90,7 @@ RECIPES: dict[str, Recipe] = {
             unit="word",
             needs_model=True,
             build=_token_parts,
+            scores="token.1",
         ),
         Recipe(
             name="sentence.v1",
@@ -96,6 +99,7 @@ RECIPES: dict[str, Recipe] = {
             unit="sentence",
             needs_model=True,
             build=_token_parts,
+            scores="token.1",
         ),
         Recipe(
             name="lexical.v1",
@@ -110,9 +114,14 @@ RECIPES: dict[str, Recipe] = {
 DEFAULT = "token.v1"
 
 
-def parts(name: str, model: Model | None) -> Parts:
-    """The parts of a recipe by name; raises UnknownName."""
+def parts(name: str, model: Model | None, store: Store | None = None) -> Parts:
+    """The parts of a recipe by name, scores kept in `store`; raises UnknownName."""
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name[:80]!r}; there are {', '.join(RECIPES)}", param="recipe")
     recipe = RECIPES[name]
-    return recipe.build(recipe, model if recipe.needs_model else None)
+    if model is None or not recipe.needs_model:
+        return recipe.build(recipe, None, None)
+    made = recipe.build(recipe, model, store)
+    if store is None:
+        return made
+    return replace(made, scorer=CachedScorer(made.scorer, store, fingerprint(model, recipe.scores)))

@@ -38,6 +38,7 @@ class Card:
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
+    late: Mapping[str, Any] = field(default_factory=dict)  # coder and head of late.v1: see `LateFacts`
     facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 
     @staticmethod

@@ -55,9 +55,10 @@ class Edge:
         path = scope["path"]
         if not path.startswith("/v1/") and path != "/metrics":
             return None
+        admin = path in ("/metrics", "/v1/cache")
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         try:
-            scope["state"]["key"] = self.state.keys.check(header, "admin" if path == "/metrics" else "compress")
+            scope["state"]["key"] = self.state.keys.check(header, "admin" if admin else "compress")
         except LaconicError as e:
             self.state.metrics.rejected.labels(e.code).inc()
             return errors.of(e, scope["state"]["request_id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from laconic.compressors import Compressor
 
+from .cache import open_store
 from .settings import Settings
 
 
@@ -15,4 +16,5 @@ def make_compressor(settings: Settings) -> Compressor:
         models_dir=settings.models_dir,
         readers_dir=settings.readers_dir,
         tiktoken_cache=settings.tiktoken_cache,
+        store=open_store(settings),
     )

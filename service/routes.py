@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from laconic.client.wire import CompressAnswer, CompressRequest, ErrorAnswer
-from laconic.compressors import RECIPES, Compressor
+from laconic.compressors import RECIPES, Compressor, UnknownName
 from laconic.models import Card, Work
 
 from .batch import Batch
+from .cache import Tiers
 from .errors import NotReady, request_id
 from .handle import Call, serve
 from .telemetry import server_timing
@@ -83,6 +84,25 @@ async def batch(request: Request) -> Response:
     if refusal := request.app.state.laconic.refusal():
         raise NotReady(refusal)
     return Batch(request)
+
+
+@router.get("/v1/cache", responses={404: {"model": ErrorAnswer}})
+async def cache(request: Request) -> dict[str, Any]:
+    """What the cache holds and how often it had the answer; needs the admin scope where there are keys."""
+    return store_of(request).stats()
+
+
+@router.delete("/v1/cache", responses={404: {"model": ErrorAnswer}})
+async def flush(request: Request, key: str | None = None) -> dict[str, Any]:
+    """Forget what was kept for one API key, by its name, or everything; counts by tier, null where Redis is away."""
+    return {"removed": await store_of(request).flush(key)}
+
+
+def store_of(request: Request) -> Tiers:
+    store = request.app.state.laconic.compressor.store
+    if not isinstance(store, Tiers):
+        raise UnknownName("this service keeps no cache", param="cache_bytes")
+    return store
 
 
 @router.get("/v1/models")

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+REDIS = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 
 
 def config_file() -> Path:
@@ -43,6 +45,19 @@ class Settings(BaseSettings):
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="serve /metrics here instead of on the main port")
     ] = None
+    cache_bytes: Annotated[int, Field(ge=0, description="memory for scores and codes of segments seen before")] = (
+        64 * 1024 * 1024
+    )
+    redis_url: Annotated[SecretStr | None, Field(description="Redis behind that memory; see docs/operating.md")] = None
+    cache_ttl_seconds: Annotated[int, Field(ge=1, description="how long Redis keeps a value")] = 7 * 24 * 3600
+    cache_prefix: Annotated[str, Field(min_length=1, max_length=64, description="first part of every key in Redis")] = (
+        "laconic"
+    )
+    cache_shared: Annotated[bool, Field(description="one cache for all API keys instead of one each")] = False
+    cache_secret_file: Annotated[
+        FilePath | None,
+        Field(description="secret that names tenants and seals values; the same for all who share a Redis"),
+    ] = None
     traces: Annotated[bool, Field(description="send OpenTelemetry traces, as the OTEL_* variables say")] = False
     drain_seconds: Annotated[
         float, Field(ge=0, le=600, description="after SIGTERM: time for load balancers to see /readyz turn")
@@ -50,6 +65,14 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["text", "json"], Field(description="lines for people or for machines")] = "text"
     grace_seconds: Annotated[int, Field(ge=0, description="time to finish accepted requests at shutdown")] = 20
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="least severe line")] = "info"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        kind = url.get_secret_value().partition("://")[0] if url else "redis"
+        if kind not in REDIS:
+            raise ValueError(f"a Redis URL begins with one of {', '.join(f'{k}://' for k in REDIS)}")
+        return url
 
     @classmethod
     def settings_customise_sources(

@@ -14,8 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from laconic.compressors import Compressor
 
 from .admission import Admission
+from .cache import Tiers
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+OPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1)
 FIELDS = ("request_id", "trace_id", "route", "status", "ms", "key", "tokens_in", "tokens_out", "segments")
 
 
@@ -41,6 +43,11 @@ class Metrics:
             "laconic_compression_ratio", "tokens in / tokens out", registry=r, buckets=(1, 1.5, 2, 3, 4, 6, 10, 20, 50)
         )
         r.register(_Engine(admission, compressor))
+        if isinstance(compressor.store, Tiers):
+            r.register(_Cache(compressor.store))
+            if compressor.store.remote is not None:
+                ops = Histogram("laconic_cache_op_duration_seconds", "calls of Redis", ["op"], registry=r, buckets=OPS)
+                compressor.store.remote.observe = lambda op, seconds: ops.labels(op).observe(seconds)
 
 
 class _Engine:
@@ -67,6 +74,27 @@ class _Engine:
             errors.add_metric([name, "worker"], lane.restarts)
             info.add_metric([name, model.card.revision, model.profile], 1)
         yield from (waiting, speed, forwards, errors, info)
+
+
+class _Cache:
+    """Figures of the store, read at the moment of the scrape."""
+
+    def __init__(self, store: Tiers) -> None:
+        self.store = store
+
+    def collect(self) -> Iterable[Metric]:
+        s, remote = self.store, self.store.remote
+        lookups = CounterMetricFamily("laconic_cache_lookups", "segments looked up", labels=["tier", "result"])
+        for (tier, result), count in sorted(s.lookups.items()):
+            lookups.add_metric([tier, result], count)
+        yield lookups
+        yield GaugeMetricFamily("laconic_cache_bytes", "memory of the first tier", value=s.lru.held)
+        yield CounterMetricFamily("laconic_singleflight_joined", "segments another request computed", s.flights.joined)
+        if remote is not None:
+            state = "0 closed, 1 half open, 2 open"
+            yield GaugeMetricFamily("laconic_cache_breaker_state", state, value=remote.breaker.state)
+            yield CounterMetricFamily("laconic_cache_write_dropped", "values Redis was not given", remote.dropped)
+            yield CounterMetricFamily("laconic_cache_errors", "calls of Redis that failed", remote.errors)
 
 
 class JsonLines(logging.Formatter):

@@ -1,0 +1,91 @@
+"""What a cache holds of a segment, as bytes: versioned, checked, without pickle and without text.
+
+A score is one of 256 levels, so a token costs one byte of score and two of span: its gap from the token before and its
+length, four bytes each where one does not hold them. `seal` binds a value to its key: a value that was cut, damaged or
+copied from another key opens as None.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import numpy as np
+
+from .score_token import BOUND, STEP, quantize
+
+FORMAT = 1
+_HEAD = struct.Struct("<BBI")  # format, wide spans, tokens
+_SEAL = 12  # bytes
+
+
+def level(logits: np.ndarray) -> np.ndarray:
+    """Quantized logits as uint8."""
+    return np.round((quantize(logits) + BOUND) / STEP).astype(np.uint8)
+
+
+def logit(levels: np.ndarray) -> np.ndarray:
+    """uint8 levels as float32 logits; the inverse of `level`."""
+    return (levels.astype(np.float32) * STEP - BOUND).astype(np.float32)
+
+
+def pack(spans: np.ndarray, rows: np.ndarray) -> bytes:
+    """Spans [N, 2] and whole bytes, uint8 or int8 of any shape."""
+    gaps = np.diff(spans.reshape(-1), prepend=0)  # before, length, before, length …
+    # some tokenizers give one character to several tokens: such gaps are negative
+    wide = bool(len(gaps)) and not 0 <= gaps.min() <= gaps.max() <= 255
+    head = _HEAD.pack(FORMAT, wide, len(spans))
+    return head + gaps.astype("<i4" if wide else np.uint8).tobytes() + rows.tobytes()
+
+
+def unpack(value: bytes) -> tuple[np.ndarray, bytes] | None:
+    """Spans, int64 [N, 2], and the bytes of the rows; None where the value is not of this format."""
+    if len(value) < _HEAD.size:
+        return None
+    version, wide, count = _HEAD.unpack_from(value)
+    end = _HEAD.size + 2 * count * (4 if wide else 1)
+    if version != FORMAT or wide > 1 or end > len(value):
+        return None
+    gaps = np.frombuffer(value, "<i4" if wide else np.uint8, 2 * count, _HEAD.size)
+    return np.cumsum(gaps, dtype=np.int64).reshape(-1, 2), value[end:]
+
+
+def pack_scores(spans: np.ndarray, keep: np.ndarray, relevance: float) -> bytes:
+    """One segment's scores, spans relative to the segment."""
+    return pack(spans, np.append(level(keep), level(np.float32(relevance))))
+
+
+def unpack_scores(value: bytes) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Spans [N, 2], keep logits [N], relevance logit; exactly as they were packed."""
+    if (found := unpack(value)) is None or len(found[1]) != len(found[0]) + 1:
+        return None
+    levels = logit(np.frombuffer(found[1], np.uint8))
+    return found[0], levels[:-1], float(levels[-1])
+
+
+def pack_codes(spans: np.ndarray, ids: np.ndarray, codes: np.ndarray) -> bytes:
+    """One segment's text spans [N, 2], and its whole input's token ids [M] (below 65,536) and int8 codes [M, C]."""
+    rows = np.concatenate([ids.astype("<u2").view(np.uint8).reshape(-1, 2), codes.view(np.uint8)], 1)
+    return pack(spans, rows)
+
+
+def unpack_codes(value: bytes, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Spans [N, 2], token ids int64 [M] and int8 codes [M, width], exactly as they were packed."""
+    if (found := unpack(value)) is None or len(found[1]) % (width + 2):
+        return None
+    rows = np.frombuffer(found[1], np.uint8).reshape(-1, width + 2)
+    if len(rows) < len(found[0]):
+        return None
+    ids = np.ascontiguousarray(rows[:, :2]).view("<u2").reshape(-1).astype(np.int64)
+    return found[0], ids, np.ascontiguousarray(rows[:, 2:]).view(np.int8)
+
+
+def seal(key: bytes, value: bytes, secret: bytes) -> bytes:
+    """The value with a keyed digest (blake2b) over itself and its key."""
+    return hashlib.blake2b(key + value, digest_size=_SEAL, key=secret).digest() + value
+
+
+def unseal(key: bytes, sealed: bytes, secret: bytes) -> bytes | None:
+    """The value, or None where it was not sealed by this secret for this key."""
+    value = sealed[_SEAL:]
+    return value if sealed == seal(key, value, secret) else None

@@ -1,0 +1,239 @@
+"""The second tier: Redis, on a thread with an event loop of its own. It never fails a request and hardly delays one.
+
+Reads have one deadline in all, connecting included; after three failures in a row the breaker opens and requests pass
+by until a probe in the background succeeds. Writes wait in a bounded queue and go out in pipelines; a full queue drops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from .breaker import Breaker
+
+log = logging.getLogger("laconic.cache")
+T = TypeVar("T")
+READ, CONNECT, WRITE = 0.05, 0.1, 1.0  # seconds; who waits for a read waits no longer, connecting included
+CHUNK = 64  # keys of one MGET
+QUEUE = 16 * 1024 * 1024  # bytes waiting to be written
+PIPELINE = 128  # values of one write
+JITTER = 0.1  # of the time to live, so that what was written together does not end together
+FAILED = (RedisError, OSError, TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError, ValueError)
+Observe = Callable[[str, float], None]
+
+
+def connect(url: str, seconds: float) -> Any:
+    """A client of `redis[s]://`, `unix://`, `redis[s]+cluster://` or `redis[s]+sentinel://HOST,HOST/MASTER/DB`.
+
+    User and password stand in the URL.
+    """
+    scheme, _, rest = url.partition("://")
+    base, _, kind = scheme.partition("+")
+    # one short try: the breaker, not the client, decides what to do about a failure
+    common: dict[str, Any] = {"socket_connect_timeout": CONNECT, "socket_timeout": seconds, "socket_keepalive": True}
+    plain = {**common, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
+    if kind == "cluster":
+        return RedisCluster.from_url(f"{base}://{rest}", **common)
+    if kind == "sentinel":
+        return _sentinel(base, rest, plain)
+    return Redis.from_url(url, **plain)
+
+
+def _sentinel(base: str, rest: str, plain: dict[str, Any]) -> Any:
+    account, _, place = rest.rpartition("@")
+    hosts, _, path = place.partition("/")
+    master, _, db = path.partition("/")
+    user, _, password = account.partition(":")
+    nodes = [(s.hostname or "", s.port or 26379) for s in (urlsplit(f"//{h}") for h in hosts.split(","))]
+    known = {
+        "username": unquote(user) or None,
+        "password": unquote(password) or None,
+        "db": int(db or 0),
+        "ssl": base == "rediss",
+        **plain,
+    }
+    return Sentinel(nodes, sentinel_kwargs=plain).master_for(master or "mymaster", **known)
+
+
+class Remote:
+    """Values in Redis by full key; `get` and `put` are for threads and return in bounded time."""
+
+    def __init__(self, url: str, ttl: int) -> None:
+        # operations are ended by their sockets, never cancelled: redis-py leaves a connection open where one is
+        self.client, self.writer, self.ttl = connect(url, READ), connect(url, WRITE), ttl
+        self.observe: Observe = lambda op, seconds: None  # whoever measures sets it
+        self.breaker = Breaker()
+        self.errors = self.dropped = self.written = 0
+        self._queue: deque[tuple[bytes, bytes]] = deque()
+        self._queued = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cache", daemon=True)
+        self._wake = asyncio.Event()
+        self._endless = [self._loop.create_task(work) for work in (self._write_behind(), self._mend())]
+        self._thread.start()
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What Redis holds of the keys; None for each it does not, or cannot say in time."""
+        out: list[bytes | None] = []
+        for at in range(0, len(keys), CHUNK):
+            found = self._try("get", self._mget(keys[at : at + CHUNK]), READ)
+            if found is None:
+                break
+            out += found
+        return out + [None] * (len(keys) - len(out))
+
+    def put(self, values: Mapping[bytes, bytes]) -> None:
+        """Queue values to be written; what does not fit, or comes while Redis is away, is dropped and counted."""
+        with self._lock:
+            for key, value in values.items():
+                if self.breaker.open or self._closed or self._queued + len(value) > QUEUE:
+                    self.dropped += 1
+                    continue
+                self._queue.append((key, value))
+                self._queued += len(value)
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def drop(self, key: bytes) -> None:
+        """Delete a value that does not decode; nobody waits for it."""
+        if not self.breaker.open:
+            self._start(self._guarded("delete", self.writer.delete(key), WRITE))
+
+    async def flush(self, pattern: str) -> int:
+        """Delete every key that matches, on any loop; returns how many. Raises RedisError or OSError."""
+        return await asyncio.wrap_future(self._start(self._flush(pattern)))
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Write what waits, for at most `seconds`, and end."""
+        end = time.monotonic() + seconds
+        while self._queue and not self.breaker.open and time.monotonic() < end:
+            time.sleep(0.01)
+        self._closed = True
+        with contextlib.suppress(*FAILED):
+            self._start(self._end()).result(2 * WRITE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+        if not self._loop.is_running():
+            self._loop.close()
+
+    async def _end(self) -> None:
+        for task in self._endless:
+            task.cancel()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*rest, return_exceptions=True)  # each ends with its socket's time
+        for client in (self.client, self.writer):
+            manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+            for each in (client, *(manager.sentinels if manager else ())):
+                with contextlib.suppress(*FAILED):
+                    await each.aclose()
+        await asyncio.sleep(0.01)  # transports close on the loop's next turns
+
+    def _try(self, op: str, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
+        """The result, or None: the breaker is open, Redis fails, or the time is over."""
+        if self.breaker.open:
+            work.close()
+            return None
+        try:
+            return self._start(self._guarded(op, work, seconds)).result(seconds)
+        except concurrent.futures.TimeoutError:
+            return None  # counted as a failure when it ends
+
+    async def _guarded(self, op: str, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
+        """The result, or None, the breaker told which; what comes later than `seconds` is a failure."""
+        start = time.perf_counter()
+        try:
+            found = await work
+            if time.perf_counter() - start > seconds:
+                raise TimeoutError
+        except ResponseError as e:  # Redis lives and says no: full, no permission, wrong type
+            self._failed(op, e)
+            if op != "set":
+                self.breaker.failure()
+            return None
+        except FAILED as e:
+            self._failed(op, e)
+            self.breaker.failure()
+            return None
+        finally:
+            self.observe(op, time.perf_counter() - start)
+        self.breaker.success()
+        return found
+
+    def _failed(self, op: str, error: BaseException) -> None:
+        self.errors += 1
+        if not self.breaker.open:
+            log.warning("redis %s: %s", op, type(error).__name__)
+
+    async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        call = self.client.mget_nonatomic if isinstance(self.client, RedisCluster) else self.client.mget
+        found = await call(list(keys))
+        if len(found) != len(keys):
+            raise ValueError("redis answered another question")
+        return [value if isinstance(value, bytes) else None for value in found]
+
+    async def _write_behind(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue and not self.breaker.open:
+                with self._lock:
+                    batch = [self._queue.popleft() for _ in range(min(PIPELINE, len(self._queue)))]
+                    self._queued -= sum(len(value) for _, value in batch)
+                done = await self._guarded("set", self._write(batch), WRITE)
+                if done is None:
+                    self.dropped += len(batch)
+                else:
+                    self.written += len(batch)
+
+    async def _write(self, batch: Sequence[tuple[bytes, bytes]]) -> bool:
+        pipeline = self.writer.pipeline(transaction=False)
+        for key, value in batch:
+            pipeline.set(key, value, ex=int(self.ttl * random.uniform(1 - JITTER, 1 + JITTER)) or 1)
+        await pipeline.execute()
+        return True
+
+    async def _mend(self) -> None:
+        """While the breaker is open, ask now and then; the answer closes it."""
+        while True:
+            await asyncio.sleep(min(0.1, self.breaker.wait() or 0.1))
+            if self.breaker.open and not self.breaker.wait():
+                with self._lock:
+                    self.dropped += len(self._queue)
+                    self._queue.clear()
+                    self._queued = 0
+                self.breaker.probing = True
+                if await self._guarded("probe", self._mget([b"laconic:probe"]), READ) is not None:
+                    log.warning("redis is back")
+
+    async def _flush(self, pattern: str) -> int:
+        gone, batch = 0, []
+        async for key in self.writer.scan_iter(match=pattern, count=1000):
+            batch.append(key)
+            if len(batch) == 500:
+                gone += await self._unlink(batch)
+                batch = []
+        return gone + (await self._unlink(batch) if batch else 0)
+
+    async def _unlink(self, keys: list[bytes]) -> int:
+        if isinstance(self.client, RedisCluster):  # keys of one command must be of one slot
+            return sum([await self.writer.unlink(key) for key in keys])
+        return int(await self.writer.unlink(*keys))
