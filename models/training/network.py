@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file
@@ -166,10 +167,21 @@ class MatchFeatures(nn.Module):
         return torch.cat(columns, -1) * segment[..., None].to(top.dtype)
 
 
+class Joint(Protocol):
+    """Sizes of joint layers, whichever configuration they stand in."""
+
+    @property
+    def joint_hidden(self) -> int: ...
+    @property
+    def joint_inner(self) -> int: ...
+    @property
+    def joint_heads(self) -> int: ...
+
+
 class JointLayer(nn.Module):
     """Pre-norm transformer layer over query and segment together; starts as the identity."""
 
-    def __init__(self, c: NetworkConfig) -> None:
+    def __init__(self, c: Joint) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(c.joint_hidden)
         self.attention = Attention(c.joint_hidden, c.joint_heads)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 READ, CONNECT, WRITE = 0.05, 0.1, 1.0  # seconds; who waits for a read waits no longer, connecting included
 CHUNK = 64  # keys of one MGET
 QUEUE = 16 * 1024 * 1024  # bytes waiting to be written
-PIPELINE = 128  # values of one write
+PIPELINE, PIPELINE_BYTES = 128, 256 * 1024  # of one write
 JITTER = 0.1  # of the time to live, so that what was written together does not end together
 FAILED = (RedisError, OSError, TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError, ValueError)
 Observe = Callable[[str, float], None]
@@ -67,7 +67,8 @@ def _sentinel(base: str, rest: str, plain: dict[str, Any]) -> Any:
         "ssl": base == "rediss",
         **plain,
     }
-    return Sentinel(nodes, sentinel_kwargs=plain).master_for(master or "mymaster", **known)
+    sentinel: Any = Sentinel(nodes, sentinel_kwargs=plain)  # type: ignore[no-untyped-call]
+    return sentinel.master_for(master or "mymaster", **known)
 
 
 class Remote:
@@ -195,14 +196,23 @@ class Remote:
             await self._wake.wait()
             self._wake.clear()
             while self._queue and not self.breaker.open:
-                with self._lock:
-                    batch = [self._queue.popleft() for _ in range(min(PIPELINE, len(self._queue)))]
-                    self._queued -= sum(len(value) for _, value in batch)
+                batch = self._batch()
                 done = await self._guarded("set", self._write(batch), WRITE)
                 if done is None:
                     self.dropped += len(batch)
                 else:
                     self.written += len(batch)
+
+    def _batch(self) -> list[tuple[bytes, bytes]]:
+        """The next values to write: few enough that reads on the same loop do not wait for them."""
+        batch: list[tuple[bytes, bytes]] = []
+        spent = 0
+        with self._lock:
+            while self._queue and len(batch) < PIPELINE and spent < PIPELINE_BYTES:
+                batch.append(self._queue.popleft())
+                spent += len(batch[-1][1])
+            self._queued -= spent
+        return batch
 
     async def _write(self, batch: Sequence[tuple[bytes, bytes]]) -> bool:
         pipeline = self.writer.pipeline(transaction=False)
