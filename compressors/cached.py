@@ -57,7 +57,7 @@ def fingerprint(model: Model, version: str) -> bytes:
         "profile": model.profile,
         "weights": {name: card.sha256[name] for name in sorted(card.sha256)},
         "numbers": [card.segment_tokens, card.query_tokens, card.title_tokens, card.relevance_weight],
-        "late": {k: v for k, v in sorted(card.late.items()) if k != "files"},
+        "late": [card.late.code, card.late.relevance_weight] if card.late else None,
     }
     return digest(json.dumps(facts, sort_keys=True).encode())
 

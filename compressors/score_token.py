@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from laconic.models import Backend, ModelInput, TextTokenizer
+from laconic.models import Backend, Card, ModelInput, ModelOutput, TextTokenizer
 
 from .types import Scores, Segment
 from .units import printable
@@ -46,44 +47,59 @@ def occurrences(text: str, names: Sequence[str], spans: np.ndarray) -> np.ndarra
     return inside
 
 
-class TokenScorer:
-    """Scores segments by one forward each; keep logits are shifted by the segment's relevance logit.
+class Written(NamedTuple):
+    """A segment as a model reads it: `[CLS] (title :)? text [SEP]`, and where its text's tokens stand."""
 
-    `relevance_weight` comes from the model's card: how many keep logits one relevance logit is worth. Exact
-    occurrences of an identifier of the query get the highest score: a small encoder sees little in the pieces of a
-    hash, and nobody who asks for one wants another (bench/LOG.md, kv-retrieval).
+    ids: tuple[int, ...]
+    skip: int
+    spans: np.ndarray  # of the text's tokens in the segment, int64 [N, 2]
+
+
+def write(tokenizer: TextTokenizer, card: Card, segments: Sequence[Segment]) -> list[Written]:
+    """Each segment with its title, in token ids."""
+    titles = sorted({s.title for s in segments if s.title and s.title.strip()})
+    found = tokenizer.encode([f"{printable(t)} :" for t in titles])
+    known = {t: e.ids[: card.title_tokens] for t, e in zip(titles, found, strict=True)}
+    out = []
+    for s, e in zip(segments, tokenizer.encode([s.text for s in segments]), strict=True):
+        prefix = known.get(s.title or "", ())
+        out.append(Written((tokenizer.cls, *prefix, *e.ids, tokenizer.sep), 1 + len(prefix), e.spans))
+    return out
+
+
+def write_query(tokenizer: TextTokenizer, card: Card, query: str | None) -> tuple[int, ...]:
+    """`[CLS] query [SEP]` in token ids; nothing for a query that says nothing."""
+    if not query or not query.strip():
+        return ()
+    inner = tokenizer.encode([printable(query)])[0].ids[: card.query_tokens]
+    return (tokenizer.cls, *inner, tokenizer.sep)
+
+
+def scored(query: str | None, s: Segment, spans: np.ndarray, o: ModelOutput, weight: float) -> Scores:
+    """A model's output as scores: keep logits shifted by `weight` relevance logits, or agnostic ones without a query.
+
+    Exact occurrences of an identifier of the query get the highest score: a small encoder sees little in the pieces
+    of a hash, and nobody who asks for one wants another (bench/LOG.md, kv-retrieval).
     """
+    asked = bool(query and query.strip())
+    relevance = float(quantize(np.float32(o.relevance))) if asked else 0.0
+    keep = quantize(o.keep + weight * relevance if asked else o.agnostic)
+    if names := identifiers(query or ""):
+        keep[occurrences(s.text, names, spans)] = BOUND - STEP
+    return Scores(pieces=spans + s.start, keep=keep, relevance=relevance)
+
+
+class TokenScorer:
+    """Scores segments by one forward each, query and segment together; weights come from the model's card."""
 
     def __init__(self, backend: Backend, tokenizer: TextTokenizer) -> None:
         self.backend, self.tokenizer, self.card = backend, tokenizer, backend.card
 
     def __call__(self, query: str | None, segments: Sequence[Segment]) -> list[Scores]:
-        card, tok = self.card, self.tokenizer
-        asked = bool(query and query.strip())
-        question: tuple[int, ...] = ()
-        names = identifiers(query or "")
-        if asked:
-            inner = tok.encode([printable(query or "")])[0].ids[: card.query_tokens]
-            question = (tok.cls, *inner, tok.sep)
-        prefixes = self._titles(segments)
-        encoded = tok.encode([s.text for s in segments])
-        inputs = []
-        for prefix, e in zip(prefixes, encoded, strict=True):
-            body = (tok.cls, *prefix, *e.ids, tok.sep)
-            inputs.append(ModelInput(query=question, segment=body, skip=1 + len(prefix), count=len(e.ids)))
-        outputs = self.backend.run(inputs)
-        scores = []
-        for s, e, o in zip(segments, encoded, outputs, strict=True):
-            relevance = float(quantize(np.float32(o.relevance))) if asked else 0.0
-            logits = o.keep + card.relevance_weight * relevance if asked else o.agnostic
-            keep = quantize(logits)
-            if names:
-                keep[occurrences(s.text, names, e.spans)] = BOUND - STEP
-            scores.append(Scores(pieces=e.spans + s.start, keep=keep, relevance=relevance))
-        return scores
-
-    def _titles(self, segments: Sequence[Segment]) -> list[tuple[int, ...]]:
-        titles = sorted({s.title for s in segments if s.title and s.title.strip()})
-        found = self.tokenizer.encode([f"{printable(t)} :" for t in titles])
-        ids = {t: e.ids[: self.card.title_tokens] for t, e in zip(titles, found, strict=True)}
-        return [ids.get(s.title or "", ()) for s in segments]
+        question = write_query(self.tokenizer, self.card, query)
+        written = write(self.tokenizer, self.card, segments)
+        outputs = self.backend.run(
+            [ModelInput(query=question, segment=w.ids, skip=w.skip, count=len(w.spans)) for w in written]
+        )
+        weight = self.card.relevance_weight
+        return [scored(query, s, w.spans, o, weight) for s, w, o in zip(segments, written, outputs, strict=True)]

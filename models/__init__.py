@@ -1,7 +1,7 @@
 """Token ids in, arrays out: backends, cards, tokenizers and the loading of weights."""
 
-from .backend import Backend, ModelInput, ModelOutput
-from .card import Card
+from .backend import Backend, Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
+from .card import Card, LateFacts
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
 from .load import Model, ModelError, load_model, load_tokenizer
@@ -15,11 +15,16 @@ __all__ = [
     "Cancelled",
     "Card",
     "Catalogue",
+    "CodeInput",
+    "Coded",
     "DeadlineExceeded",
     "Encoded",
     "EngineError",
     "FakeBackend",
     "HfReader",
+    "Input",
+    "LateFacts",
+    "LateInput",
     "Model",
     "ModelError",
     "ModelInput",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,48 @@ class ModelInput:
     segment: tuple[int, ...]
     skip: int
     count: int
+
+    @property
+    def tokens(self) -> int:
+        """What it counts as in queues and budgets."""
+        return len(self.segment)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeInput:
+    """One sequence to be encoded alone, special tokens included; its output is a `Coded`."""
+
+    ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coded:
+    """A sequence's token ids, int64 [T], and codes, int8 [T, C]: what `late.v1` keeps instead of text or states."""
+
+    ids: np.ndarray
+    codes: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LateInput:
+    """Two coded sequences to be scored together; `query` may be empty. Scores are wanted as of a ModelInput."""
+
+    query: Coded
+    segment: Coded
+    skip: int
+    count: int
+
+    @property
+    def tokens(self) -> int:
+        """The head's work is about a tenth of the encoder's."""
+        return len(self.segment.ids) // 10
+
+
+Input = ModelInput | CodeInput | LateInput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +85,8 @@ class Forward(Protocol):
     card: Card
     budget: int  # tokens of one batch; 0: one input at a time
 
-    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
-        """One batch. `alone`: no other runs, all cores may be used."""
+    def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
+        """One batch: a Coded for each CodeInput, else a ModelOutput. `alone`: no other runs, all cores may be used."""
         ...
 
 
@@ -53,4 +95,4 @@ class Backend(Protocol):
 
     card: Card
 
-    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]: ...
+    def run(self, inputs: Sequence[Input]) -> list[Any]: ...

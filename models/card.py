@@ -15,6 +15,20 @@ class CardError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LateFacts:
+    """The coder and head of `late.v1`: their files by profile, bytes per token, and how their scores combine."""
+
+    files: Mapping[str, Sequence[str]]
+    code: int
+    temperature: float = 1.0
+    offset: float = 0.0
+    coherence: float = 0.0
+    coherence_unasked: float = 0.0
+    relevance_weight: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """What `card.json` beside the weights says.
 
@@ -38,7 +52,7 @@ class Card:
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
-    late: Mapping[str, Any] = field(default_factory=dict)  # coder and head of late.v1: see `LateFacts`
+    late: LateFacts | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 
     @staticmethod
@@ -46,10 +60,12 @@ class Card:
         """Parse `folder/card.json`; raises CardError with what is wrong."""
         path = folder / "card.json"
         try:
-            return Card(**json.loads(path.read_text(encoding="utf-8")))
+            known = json.loads(path.read_text(encoding="utf-8"))
+            late = known.pop("late", None)
+            return Card(**known, late=LateFacts(**late) if late else None)
         except FileNotFoundError:
             raise CardError(f"{path} does not exist") from None
-        except (TypeError, ValueError) as e:
+        except (AttributeError, TypeError, ValueError) as e:
             raise CardError(f"{path} is not a card: {e}") from None
 
     def verify(self, folder: Path, names: list[str]) -> None:

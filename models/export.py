@@ -24,6 +24,7 @@ from torch import nn
 from .backend import Backend, ModelInput
 from .card import Card, digest
 from .onnx_backend import session
+from .training.late import Side
 from .training.network import Attention
 
 OPSET = 20
@@ -64,7 +65,9 @@ def fused(module: nn.Module) -> nn.Module:
 
 def to_onnx(module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], outputs: dict[str, bool]) -> None:
     """Write `module(*inputs)` as fp32 ONNX for one unpadded sequence; outputs flagged True have a token axis."""
-    axes = {name: {1: "tokens"} for name in (*inputs, *(n for n, per_token in outputs.items() if per_token))}
+    # a query's axis is its own: the two sides of a late head differ in length
+    axes = {name: {1: "query" if name.startswith("query_") else "tokens"} for name in inputs}
+    axes |= {name: {1: "tokens"} for name, per_token in outputs.items() if per_token}
     with warnings.catch_warnings():
         # the tracing exporter warns of its successor; its plain graphs are what the int8 step was checked on
         warnings.simplefilter("ignore")
@@ -141,6 +144,49 @@ def interaction_to_onnx(network: Any, path: Path) -> None:
     to_onnx(_Interact(network.interaction), path, {**EXAMPLE, "states": torch.randn(1, 60, width)}, SCORES)
 
 
+class _Code(nn.Module):
+    def __init__(self, coder: nn.Module) -> None:
+        super().__init__()
+        self.coder = coder
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.coder(states).to(torch.int8)
+
+
+class _Match(nn.Module):
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        query, segment = (
+            Side(ids, codes.float(), torch.ones_like(ids, dtype=torch.bool)) for ids, codes in (given[:2], given[2:])
+        )
+        return self.head(query, segment)
+
+
+def late_to_onnx(late: Any, work: Path, target: Path, profile: str) -> list[str]:
+    """The coder (states to int8 codes, fp32 inside) and the head (two sides' ids and codes to scores)."""
+    files = ["coder.onnx", f"late.{profile.removeprefix('cpu-')}.onnx"]
+    size, width = late.config.code, late.config.states
+    to_onnx(_Code(late.coder), target / files[0], {"states": torch.randn(1, 60, width)}, {"codes": True})
+    example = {}
+    for side, length in (("query", 12), ("segment", 48)):
+        example[f"{side}_ids"] = torch.randint(1000, 20000, (1, length))
+        example[f"{side}_codes"] = torch.randint(-127, 127, (1, length, size)).to(torch.int8)
+    full = (target if profile == "cpu-fp32" else work) / "late.fp32.onnx"
+    to_onnx(_Match(late.head), full, example, SCORES)
+    if profile == "cpu-int8":
+        to_int8(full, target / files[1], exclude=heads_of(full))
+    return files
+
+
+def heads_of(path: Path) -> list[str]:
+    """The last products of a scorer's graph, left in fp32."""
+    nodes = onnx.load(str(path)).graph.node
+    return [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in SCORES]]
+
+
 def int8_encoder(network: Any, work: Path) -> Any:
     """The encoder alone as a callable ids [T] -> float32 states [T, D], numerically as served in int8."""
     full, small = work / "encoder.fp32.onnx", work / "encoder.int8.onnx"
@@ -158,9 +204,7 @@ def interaction_to_int8(network: Any, work: Path, target: Path) -> None:
     """The interaction in int8, its heads left in fp32; the fp32 graph stays in `work`."""
     full = work / "interaction.fp32.onnx"
     interaction_to_onnx(network, full)
-    nodes = onnx.load(str(full)).graph.node
-    heads = [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in SCORES]]
-    to_int8(full, target, exclude=heads)
+    to_int8(full, target, exclude=heads_of(full))
 
 
 def export(network: Any, work: Path, target: Path) -> dict[str, list[str]]:

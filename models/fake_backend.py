@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .backend import ModelInput, ModelOutput
-from .card import Card
+from .backend import Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
+from .card import Card, LateFacts
 
-FAKE_CARD = Card(name="fake", revision="1", summary="deterministic scores", licence="Apache-2.0", files={}, sha256={})
+CODE = 8
+FAKE_CARD = Card(
+    name="fake",
+    revision="1",
+    summary="deterministic scores",
+    licence="Apache-2.0",
+    files={},
+    sha256={},
+    late=LateFacts(files={}, code=CODE),
+)
 
 
 class FakeBackend:
@@ -20,16 +30,23 @@ class FakeBackend:
     def __init__(self, card: Card = FAKE_CARD) -> None:
         self.card = card
 
-    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+    def run(self, inputs: Sequence[Input]) -> list[Any]:
         return self.forward(inputs, False)
 
-    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
-        return [self._score(i) for i in inputs]
+    def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
+        return [self._code(i) if isinstance(i, CodeInput) else self._score(i) for i in inputs]
 
-    def _score(self, i: ModelInput) -> ModelOutput:
-        ids = np.array(i.segment[i.skip : i.skip + i.count], np.int64)
+    @staticmethod
+    def _code(i: CodeInput) -> Coded:
+        ids = np.array(i.ids, np.int64)
+        return Coded(ids=ids, codes=(ids[:, None] * np.arange(1, CODE + 1) % 256 - 128).astype(np.int8))
+
+    @staticmethod
+    def _score(i: ModelInput | LateInput) -> ModelOutput:
+        query, segment = (i.query.ids, i.segment.ids) if isinstance(i, LateInput) else (i.query, i.segment)
+        ids = np.array(segment[i.skip : i.skip + i.count], np.int64)
         spread = ((ids * 2654435761) % 2**32 / 2**32 * 6 - 3).astype(np.float32)
-        shared = np.isin(ids, np.array(i.query[1:-1], np.int64))
+        shared = np.isin(ids, np.array(query[1:-1], np.int64))
         return ModelOutput(
             keep=spread + 4 * shared.astype(np.float32), agnostic=spread, relevance=float(shared.sum()) - 1
         )

@@ -10,11 +10,12 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from .backend import ModelInput, ModelOutput
+from .backend import Coded, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
 
 QUERIES_KEPT = 64  # states of recent queries: at most 12 MB
@@ -45,24 +46,40 @@ class OnnxBackend:
 
     Two files are an encoder, `input_ids` [1, T] to `states` [1, T, D], run on the query and on each segment
     alone, and a scorer of `input_ids`, `parts` and both their states. One file scores `input_ids` and `parts`.
+    `late` is the coder of states and the head over two sides' codes.
     Sessions have one thread; a second set with all `cores` serves the forward that has the machine to itself.
     """
 
     budget = 0  # any batch mate would change int8's activation scale
 
-    def __init__(self, card: Card, paths: Sequence[Path], cores: int = 1) -> None:
+    def __init__(self, card: Card, paths: Sequence[Path], cores: int = 1, late: Sequence[Path] = ()) -> None:
         self.card = card
+        self._late = [session(p) for p in late]
         self._narrow = [session(p) for p in paths]
         self._wide = [session(p, cores) for p in paths] if cores > 1 else self._narrow
         self._query = lru_cache(QUERIES_KEPT)(self._states)
 
-    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+    def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Every input in turn, on the calling thread."""
         return self.forward(inputs, False)
 
-    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
-        sessions = self._wide if alone else self._narrow
-        return [self._score(i, sessions) for i in inputs]
+    def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
+        return [self._one(i, self._wide if alone else self._narrow) for i in inputs]
+
+    def _one(self, i: Input, sessions: Sequence[ort.InferenceSession]) -> Any:
+        if isinstance(i, ModelInput):
+            return self._score(i, sessions)
+        if isinstance(i, LateInput):
+            return self._match(i)
+        codes = self._late[0].run(None, {"states": self._states(i.ids, sessions[0])})[0]
+        return Coded(ids=np.array(i.ids, np.int64), codes=codes[0])
+
+    def _match(self, i: LateInput) -> ModelOutput:
+        feed = {"query_ids": i.query.ids, "query_codes": i.query.codes}
+        feed |= {"segment_ids": i.segment.ids, "segment_codes": i.segment.codes}
+        keep, agnostic, relevance = self._late[1].run(None, {k: v[None] for k, v in feed.items()})
+        at = slice(i.skip, i.skip + i.count)
+        return ModelOutput(keep=keep[0, at], agnostic=agnostic[0, at], relevance=float(relevance[0]))
 
     def _score(self, i: ModelInput, sessions: Sequence[ort.InferenceSession]) -> ModelOutput:
         ids = np.array((*i.query, *i.segment), np.int64)[None]

@@ -21,8 +21,9 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from .backend import Forward, ModelInput, ModelOutput
+from .backend import Forward, Input, ModelInput
 from .work import Cancelled, DeadlineExceeded, EngineError, Work, current
 
 log = logging.getLogger("laconic.engine")
@@ -34,13 +35,13 @@ STALLED = 60.0  # seconds after which a forward that has not come back means a d
 class Job:
     """The forwards of one call of `run`."""
 
-    inputs: Sequence[ModelInput]
+    inputs: Sequence[Input]
     work: Work
     added: float
     todo: list[int]  # numbers of inputs not begun, shortest first: taken from the end
     left: int  # not finished
     retried: set[int] = field(default_factory=set)
-    outputs: dict[int, ModelOutput] = field(default_factory=dict)
+    outputs: dict[int, Any] = field(default_factory=dict)
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -58,9 +59,9 @@ class Share:
     jobs: list[tuple[float, int, Job]] = field(default_factory=list)
 
 
-def cost(i: ModelInput) -> int:
+def cost(i: Input) -> int:
     """Tokens a forward is counted as."""
-    return len(i.segment) + OVERHEAD
+    return i.tokens + OVERHEAD
 
 
 class Scheduler:
@@ -81,13 +82,13 @@ class Scheduler:
         self._closed = False
         self._threads = [self._start(n) for n in range(workers)]
 
-    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+    def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Score all inputs. Raises Cancelled, DeadlineExceeded (see `work.current`) or EngineError."""
         work = current.get() or Work()
         work.check()
         if not inputs:
             return []
-        todo = sorted(range(len(inputs)), key=lambda n: len(inputs[n].segment))
+        todo = sorted(range(len(inputs)), key=lambda n: inputs[n].tokens)
         job = Job(inputs, work, time.monotonic(), todo, len(inputs))
         work.on_cancel(lambda: self._drop(job, Cancelled()))
         self._add(job)

@@ -17,7 +17,7 @@ from laconic.compressors import Budget, Compressor, Document, Keep, Request, Sco
 from laconic.compressors.cached import CachedScorer, body, digest, fingerprint
 from laconic.compressors.flight import Flights
 from laconic.compressors.score_token import quantize
-from laconic.models import Cancelled, Model, Work, current
+from laconic.models import Cancelled, LateFacts, Model, Work, current
 from laconic.service.cache import Lru, Tiers
 from laconic.service.cache.breaker import FAILURES, Breaker
 from laconic.service.cache.lru import size
@@ -117,7 +117,7 @@ def test_every_part_of_a_model_is_in_its_fingerprint(fake_model: Model) -> None:
                 replace(card, query_tokens=32),
                 replace(card, title_tokens=1),
                 replace(card, relevance_weight=0.9),
-                replace(card, late={"code": 96}),
+                replace(card, late=LateFacts(files={}, code=96)),
             )
         ),
     ]

@@ -7,6 +7,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+from . import distil
 from .encoder import train
 from .fit import TrainConfig
 from .publish import publish
@@ -23,23 +24,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m laconic.models.training", description=__doc__)
     sub = parser.add_subparsers(dest="what", required=True)
     p = sub.add_parser("encoder", help="laconic-mini: query-aware keep, relevance, query-agnostic keep")
+    late = sub.add_parser("late", help="coder and head of late.v1, taught by the laconic-mini of a folder")
+    late.add_argument("--model", type=Path, required=True, help="that folder; the files are written into it")
+    options(p)
+    options(late)
+    p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
+    p.add_argument("--revision", default="1")
+    a = parser.parse_args()
+    apart = ("what", "base", "out", "revision", "model")
+    config = TrainConfig(
+        base=a.base or default_base(), **{k: v for k, v in vars(a).items() if k not in apart and v is not None}
+    )
+    if a.what == "late":
+        distil.train(config, a.model)
+        print(json.dumps(distil.publish(config, a.model), indent=1))
+        return
+    weights = train(config)
+    print(weights if a.out is None else json.dumps(publish(config, a.out, a.revision), indent=1))
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What every training run can be told."""
     p.add_argument("--data", type=Path, required=True, help="folder with the training sets")
     p.add_argument("--work", type=Path, default=Path("build/encoder"), help="states, checkpoints, log")
     p.add_argument("--base", type=Path, default=None, help="folder of the base encoder")
     p.add_argument("--steps", type=int, default=TrainConfig.steps)
     p.add_argument("--seed", type=int, default=TrainConfig.seed)
     p.add_argument("--device", default="cpu")
+    p.add_argument("--rate", type=float, default=TrainConfig.rate, help="learning rate at its highest")
     p.add_argument("--threads", type=int, default=TrainConfig.threads)
     p.add_argument("--every", type=int, default=TrainConfig.every, help="steps between checkpoints")
     p.add_argument("--limit", type=int, default=None, help="queries per set, for a quick trial")
-    p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
-    p.add_argument("--revision", default="1")
-    a = parser.parse_args()
-    base = a.base or default_base()
-    named = {k: v for k, v in vars(a).items() if k not in ("what", "base", "out", "revision")}
-    config = TrainConfig(base=base, **named)
-    weights = train(config)
-    print(weights if a.out is None else json.dumps(publish(config, a.out, a.revision), indent=1))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..card import Card, LateFacts, digest
+from ..export import late_to_onnx
 from .batches import Batch, Batcher
+from .calibrate import choose, collect
 from .encoder import prepare
-from .fit import TrainConfig, finished, fit, label_losses, scores, total
+from .fit import TrainConfig, better, develop, finished, fit, label_losses, scores, total
 from .late import Late, LateConfig
+from .publish import training_facts
 
 SAMPLE = 200_000  # token states the first directions are found in
 AGREE, SORT = 0.3, 0.1  # weights of agreement on tokens and on relevance, beside the losses against labels
@@ -64,3 +71,33 @@ def train(c: TrainConfig, published: Path) -> Path:
         return total(parts)
 
     return fit(c, late, batcher, loss)
+
+
+def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
+    """Write coder and head into the model folder they were trained to agree with; returns the card's part on them."""
+    torch.set_num_threads(c.threads)
+    wise, batcher = teacher(c, folder)
+    block, weights = better(untrained(batcher, wise.features.idf), batcher, c)
+    files = late_to_onnx(block, c.work, folder, "cpu-int8")
+    tensors = {k: v.half().contiguous() for k, v in block.state_dict().items() if v.is_floating_point()}
+    save_file(tensors, str(folder / "late.safetensors"))
+    (folder / "late.json").write_text(block.config.to_json() + "\n")
+    chosen = choose(collect(block, batcher, c))
+    log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
+    card = Card.read(folder)
+    torch_files = ["late.safetensors", "late.json"]
+    late = LateFacts(
+        files={"cpu-int8": files, **{p: torch_files for p in card.files if not p.startswith("cpu-")}},
+        code=block.config.code,
+        facts={
+            "training": {**training_facts(c, log), "weights": weights},
+            "parameters": sum(p.numel() for p in block.parameters()),
+            "held_out": develop(block, batcher, c, per_source=60),
+            "score_of_chosen_parameters": chosen.pop("held_out_score"),
+        },
+        **chosen,
+    )
+    sha256 = {name: digest(folder / name) for name in (*files, *torch_files)}
+    made = replace(card, late=late, sha256={**card.sha256, **sha256})
+    (folder / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
+    return asdict(late)
