@@ -1,4 +1,4 @@
-"""`laconic bench quality --data DIR`, `peers`, `budgets`, `latency`: tables, plots, and one JSON line at the end."""
+"""`laconic bench quality --data DIR`, `peers`, `budgets`, `latency`, `cache`: tables, plots, a last line of JSON."""
 
 from __future__ import annotations
 
@@ -34,8 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     t.add_argument("--overload", type=float, default=2.0, help="arrivals as a multiple of what it can do")
     t.add_argument("--timeout-ms", type=int, default=3000, help="deadline of every request")
     t.add_argument("--out", type=Path, default=Path("build/latency"))
+    c = sub.add_parser("cache", help="what the cache is worth: identical bytes, time, reuse after edits, memory")
+    c.add_argument("--cases", type=int, default=10_000, help="random requests compared with the cache off")
+    c.add_argument("--rounds", type=int, default=20, help="timed requests of each kind")
+    c.add_argument("--inserts", type=int, default=1_000_000, help="into the first tier, to see what it holds")
+    c.add_argument("--redis-url", default=None, help="a Redis to time the second tier with")
     args = parser.parse_args(argv)
-    return {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}[args.what](args)
+    run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency, "cache": cache}
+    return run[args.what](args)
 
 
 def quality(args: argparse.Namespace) -> int:
@@ -94,6 +100,23 @@ def latency(args: argparse.Namespace) -> int:
         )
     print(json.dumps(result))
     return 0
+
+
+def cache(args: argparse.Namespace) -> int:
+    from laconic.service.cache import Lru, Tiers
+
+    from .cache import L1, held, identical, reuse, speed
+
+    bare = Compressor()
+    cached = Compressor(store=Tiers(Lru(L1)))
+    result = {
+        "speed": speed(lambda store: Compressor(store=store), args.redis_url, args.rounds),
+        "reuse": reuse(bare),
+        "memory": held(args.inserts, 64 * 1024 * 1024),
+        "identical": {r: identical(bare, cached, args.cases // 2, r) for r in ("token.v1", "late.v1")},
+    }
+    print(json.dumps(result))
+    return 0 if not any(r["different"] or r["forwards_after_the_first"] for r in result["identical"].values()) else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from laconic.compressors import Segment as Seg
 from .data import Example, examples, sets
 from .scorers import baselines
 
-OURS = ("token.v1", "sentence.v1", "lexical.v1")
+OURS = ("token.v1", "late.v1", "sentence.v1", "lexical.v1")
 METRICS = ("evidence_recall", "full_support", "answer_kept", "rate")
 
 
@@ -83,8 +83,8 @@ def methods(compressor: Compressor, work: Path) -> dict[str, Pipeline]:
     """Ours and the baselines, all counting in the model's own tokens; ours share one scoring."""
     reader = Memo(compressor.reader())
     ours = {name: compressor.pipeline(name).parts for name in OURS}
-    scorer = Once(ours["token.v1"].scorer)
-    made = {n: replace(p, scorer=scorer if RECIPES[n].needs_model else Once(p.scorer)) for n, p in ours.items()}
+    scorers = {RECIPES[n].scores or n: Once(p.scorer) for n, p in ours.items()}
+    made = {n: replace(p, scorer=scorers[RECIPES[n].scores or n]) for n, p in ours.items()}
     made |= {n: replace(p, scorer=Once(p.scorer)) for n, p in baselines(work).items()}
     return {name: Pipeline(p, reader) for name, p in made.items()}
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from itertools import pairwise
 
 import numpy as np
@@ -31,11 +33,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 WINDOW = 40_000  # characters the sentence splitter sees at once
+REMEMBERED, LONGEST = 512, 8_000  # texts, and characters of the longest of them: about 20 MB when full
 
 
 def printable(text: str) -> str:
     """The same text, same length, with what no tokenizer accepts (lone surrogates) replaced."""
-    return _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def from_starts(starts: list[int], length: int) -> Units:
@@ -46,6 +49,18 @@ def from_starts(starts: list[int], length: int) -> Units:
     return Units(starts=begin, ends=np.append(begin[1:], length))
 
 
+def remembered(cut: Callable[[str], Units]) -> Callable[[str], Units]:
+    """`cut`, its last results kept: the same passages come again with another question or budget."""
+    kept = lru_cache(REMEMBERED)(cut)
+
+    @wraps(cut)
+    def look(text: str) -> Units:
+        return kept(text) if len(text) <= LONGEST else cut(text)
+
+    return look
+
+
+@remembered
 def words(text: str) -> Units:
     """Runs without white space, and single characters of scripts that write none."""
     return from_starts([m.start() for m in _WORD.finditer(text)], len(text))
@@ -56,6 +71,7 @@ def tokens(ends: list[int], length: int) -> Units:
     return from_starts(list(ends), length)
 
 
+@remembered
 def sentences(text: str) -> Units:
     """Sentences, list items, table rows, headings and code lines."""
     clean = printable(text)

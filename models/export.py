@@ -221,30 +221,35 @@ def export(network: Any, work: Path, target: Path) -> dict[str, list[str]]:
 def convert(source: Path, target: Path, profile: str) -> Card:
     """Write the model in `source` to `target` with the ONNX files of `profile`; the two may be one folder.
 
-    For cpu-fp32 the encoder's int8 weights are scaled back; for cpu-int8 its file is kept.
+    For cpu-fp32 the encoder's int8 weights are scaled back; for cpu-int8 its file is kept. Raises ValueError for a
+    profile that is not made of ONNX files.
     """
-    from .torch_backend import open_network
+    from .torch_backend import open_late, open_network
 
+    if profile not in ("cpu-fp32", "cpu-int8"):
+        raise ValueError(f"{profile} is not made of ONNX files; cpu-int8 and cpu-fp32 are")
     card = Card.read(source)
-    encoder = card.files["cpu-int8"][0]
-    network = open_network(source, encoder)
-    kept = ["tokenizer.json", "interaction.safetensors", "network.json", *card.files["cpu-int8"]]
+    kept = [name for name in card.sha256 if not name.endswith(".fp32.onnx")]
     target.mkdir(parents=True, exist_ok=True)
     if source != target:
         for name in kept:
             shutil.copy(source / name, target / name)
-    if profile == "cpu-fp32":
-        files = ["encoder.fp32.onnx", "interaction.fp32.onnx"]
-        encoder_to_onnx(network, target / files[0])
-        interaction_to_onnx(network, target / files[1])
-    elif profile == "cpu-int8":
-        files = list(card.files[profile])
-        with TemporaryDirectory() as work:
-            interaction_to_int8(network, Path(work), target / files[1])
-    else:
-        raise ValueError(f"{profile} is not made of ONNX files; cpu-int8 and cpu-fp32 are")
-    sha256 = {name: digest(target / name) for name in dict.fromkeys([*kept, *files])}
-    made = replace(card, files={**card.files, profile: files}, sha256={**card.sha256, **sha256})
+    network = open_network(source, card.files["cpu-int8"][0])
+    late = card.late
+    with TemporaryDirectory() as folder:
+        work = Path(folder)
+        if profile == "cpu-fp32":
+            files = ["encoder.fp32.onnx", "interaction.fp32.onnx"]
+            encoder_to_onnx(network, target / files[0])
+            interaction_to_onnx(network, target / files[1])
+        else:
+            files = list(card.files[profile])
+            interaction_to_int8(network, work, target / files[1])
+        late_files = late_to_onnx(open_late(source), work, target, profile) if late else []
+    if late:
+        late = replace(late, files={**late.files, profile: late_files})
+    sha256 = {name: digest(target / name) for name in dict.fromkeys([*kept, *files, *late_files])}
+    made = replace(card, files={**card.files, profile: files}, late=late, sha256={**card.sha256, **sha256})
     (target / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
     return made
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 
-from .backend import ModelInput, ModelOutput
+from .backend import Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
+from .training.late import Late, LateConfig, Side
 from .training.network import Attention, Network, NetworkConfig
 
 log = logging.getLogger("laconic.engine")
@@ -89,66 +91,104 @@ def open_network(folder: Path, encoder: str) -> Network:
     config["tapped"] = tuple(config["tapped"])
     network = Network(NetworkConfig(**config), torch.zeros(config["vocab_size"]))
     network.encoder.load_state_dict(encoder_weights(folder / encoder))
-    interaction = {k: v.float() for k, v in load_file(str(folder / "interaction.safetensors")).items()}
-    missing, unexpected = network.interaction.load_state_dict(interaction, strict=False)
-    if unexpected or any("num_batches" not in k for k in missing):
-        raise ValueError(f"{folder} holds another network: {[*missing, *unexpected][:3]}")
+    fill(network.interaction, folder / "interaction.safetensors")
     return network.eval().requires_grad_(False)
+
+
+def open_late(folder: Path) -> Late:
+    """Coder and head of a model folder; fp32, on the CPU."""
+    config = LateConfig(**json.loads((folder / "late.json").read_text()))
+    vocabulary = json.loads((folder / "network.json").read_text())["vocab_size"]
+    late = Late(config, torch.zeros(vocabulary))
+    fill(late, folder / "late.safetensors")
+    return late.eval().requires_grad_(False)
+
+
+def fill(module: nn.Module, path: Path) -> None:
+    """Load weights kept in half precision; raises ValueError where they are another network's."""
+    missing, unexpected = module.load_state_dict({k: v.float() for k, v in load_file(str(path)).items()}, strict=False)
+    if unexpected or any("num_batches" not in k for k in missing):
+        raise ValueError(f"{path} holds another network: {[*missing, *unexpected][:3]}")
 
 
 def open_backend(card: Card, folder: Path, device: str, dtype: str) -> TorchBackend:
     """The model of a folder on a device; raises RuntimeError where there is none."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU; the profiles cpu-int8 and torch-fp32 need none")
-    return TorchBackend(card, open_network(folder, card.files["cpu-int8"][0]), device, getattr(torch, dtype))
+    network = open_network(folder, card.files["cpu-int8"][0])
+    return TorchBackend(card, network, device, getattr(torch, dtype), open_late(folder) if card.late else None)
 
 
 class TorchBackend:
     """A `Forward` over a `Network`; thread-safe. On a GPU the budget is found by trying (`warm_up`)."""
 
-    def __init__(self, card: Card, network: Network, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        card: Card,
+        network: Network,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        late: Late | None = None,
+    ) -> None:
         self.card, self.device, self.dtype = card, torch.device(device), dtype
         self.encoder = network.encoder.to(self.device, dtype)
         for layer in self.encoder.layers:
             layer.attention = PackedAttention(layer.attention)
         self.interaction = network.interaction.to(self.device)  # fp32: its running sums need the digits
+        self.late = late.to(self.device) if late else None
         self.budget = CPU_BUDGET if self.device.type == "cpu" else self.warm_up()
 
-    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+    def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Every input, in batches of the budget."""
-        out: list[ModelOutput] = []
-        batch: list[ModelInput] = []
+        out: list[Any] = []
+        batch: list[Input] = []
         for i in inputs:
-            if batch and sum(len(b.segment) for b in batch) + len(i.segment) > self.budget:
+            if batch and sum(b.tokens for b in batch) + i.tokens > self.budget:
                 out += self.forward(batch, False)
                 batch = []
             batch.append(i)
         return out + (self.forward(batch, False) if batch else [])
 
     @torch.inference_mode()
-    def forward(self, inputs: Sequence[ModelInput], alone: bool) -> list[ModelOutput]:
+    def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
         try:
-            return self._forward(inputs)
+            out: dict[int, Any] = {}
+            for kind, work in ((ModelInput, self._score), (CodeInput, self._code), (LateInput, self._match)):
+                these: list[Any] = [n for n, i in enumerate(inputs) if isinstance(i, kind)]
+                if these:
+                    out |= zip(these, work([inputs[n] for n in these]), strict=True)
+            return [out[n] for n in range(len(inputs))]
         except torch.OutOfMemoryError as e:
             torch.cuda.empty_cache()
             raise MemoryError(str(e)) from None
 
-    def _forward(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+    def _score(self, inputs: Sequence[Any]) -> list[ModelOutput]:
         distinct = dict.fromkeys(s for i in inputs for s in (i.query, i.segment) if s)
         states = dict(zip(distinct, self._encode(list(distinct)), strict=True))
         rows = [torch.cat([states[s] for s in (i.query, i.segment) if s]) for i in inputs]
-        ids = pad_sequence([torch.tensor((*i.query, *i.segment)) for i in inputs], batch_first=True)
-        parts = pad_sequence(
-            [torch.tensor([1] * len(i.query) + [2] * len(i.segment)) for i in inputs], batch_first=True
-        )
-        ids, parts = ids.to(self.device), parts.to(self.device)
+        ids = self._padded([torch.tensor((*i.query, *i.segment)) for i in inputs])
+        parts = self._padded([torch.tensor([1] * len(i.query) + [2] * len(i.segment)) for i in inputs])
         found = self.interaction(ids, pad_sequence(rows, batch_first=True), parts == 1, parts == 2)
-        keep, agnostic, relevance = (x.float().cpu().numpy() for x in found)
-        out = []
-        for row, i in enumerate(inputs):
-            at = slice(len(i.query) + i.skip, len(i.query) + i.skip + i.count)
-            out.append(ModelOutput(keep=keep[row, at], agnostic=agnostic[row, at], relevance=float(relevance[row])))
-        return out
+        return outputs(found, [slice(len(i.query) + i.skip, len(i.query) + i.skip + i.count) for i in inputs])
+
+    def _code(self, inputs: Sequence[Any]) -> list[Coded]:
+        assert self.late is not None
+        states = self._encode([i.ids for i in inputs])
+        codes = self.late.coder(torch.cat(states)).to(torch.int8).cpu().split([len(i.ids) for i in inputs])
+        return [Coded(ids=np.array(i.ids, np.int64), codes=c.numpy()) for i, c in zip(inputs, codes, strict=True)]
+
+    def _match(self, inputs: Sequence[Any]) -> list[ModelOutput]:
+        assert self.late is not None
+        found = self.late.head(self._side([i.query for i in inputs]), self._side([i.segment for i in inputs]))
+        return outputs(found, [slice(i.skip, i.skip + i.count) for i in inputs])
+
+    def _side(self, coded: Sequence[Coded]) -> Side:
+        ids = self._padded([torch.from_numpy(c.ids) for c in coded])
+        codes = self._padded([torch.from_numpy(c.codes) for c in coded]).float()
+        return Side(ids, codes, self._padded([torch.ones(len(c.ids), dtype=torch.bool) for c in coded]))
+
+    def _padded(self, rows: Sequence[Tensor]) -> Tensor:
+        return pad_sequence(list(rows), batch_first=True).to(self.device)
 
     def _encode(self, sequences: Sequence[tuple[int, ...]]) -> Sequence[Tensor]:
         """States [T, D] of each sequence, all packed into one forward."""
@@ -176,3 +216,10 @@ class TorchBackend:
                 break
             best, budget, tokens = speed, tokens, tokens * 2
         return budget
+
+
+def outputs(found: Sequence[Tensor], at: Sequence[slice]) -> list[ModelOutput]:
+    """Rows of keep [B, T], agnostic [B, T] and relevance [B], each cut to its text's tokens."""
+    keep, agnostic, relevance = (x.float().cpu().numpy() for x in found)
+    rows = zip(keep, agnostic, relevance, at, strict=True)
+    return [ModelOutput(keep=k[s], agnostic=a[s], relevance=float(r)) for k, a, r, s in rows]

@@ -1,4 +1,4 @@
-"""The `laconic` command: serve, compress, models, doctor, bench."""
+"""The `laconic` command: serve, compress, batch, warm, models, doctor, key, bench."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ def build() -> argparse.ArgumentParser:
     m.add_argument("target", type=Path, help=".jsonl or .parquet of answers; an unfinished one is continued")
     add_settings(m, "model", "profile", "workers", "concurrency", "models_dir", "readers_dir", "tiktoken_cache")
     m.set_defaults(run=shell.batch)
+
+    w = sub.add_parser("warm", help="score a corpus ahead of its questions, into Redis")
+    w.add_argument("source", type=Path, help=".jsonl with one document (text, title) per line, or .parquet")
+    w.add_argument("--recipe", default="late.v1", help="late.v1 serves any question from it; others only no question")
+    w.add_argument("--key", default="anonymous", help="name of the API key it is for [anonymous: no keys file]")
+    add_settings(w, "model", "profile", "workers", "concurrency", "models_dir")
+    add_settings(
+        w, "redis_url", "cache_bytes", "cache_ttl_seconds", "cache_prefix", "cache_shared", "cache_secret_file"
+    )
+    w.set_defaults(run=shell.warm)
 
     k = sub.add_parser("key", help="make an API key and the lines that admit it")
     k.add_argument("name", help="whose key it is; appears in metrics and logs")

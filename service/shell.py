@@ -52,6 +52,40 @@ def batch(args: argparse.Namespace, settings: Settings) -> int:
     return 0 if not failed else 1
 
 
+def warm(args: argparse.Namespace, settings: Settings) -> int:
+    from .cache import Tiers
+    from .filebatch import BatchError
+    from .warm import run
+
+    if settings.redis_url is None:
+        return fail("warming fills the Redis that services share: say --redis-url", 2)
+    recipe = RECIPES.get(args.recipe)
+    if recipe is None or not recipe.scores:
+        return fail(
+            f"--recipe {args.recipe}: known and cached are {', '.join(n for n in RECIPES if RECIPES[n].scores)}", 2
+        )
+    try:
+        compressor = make_compressor(settings)
+        compressor.warm()
+        store = compressor.store
+        assert isinstance(store, Tiers) and store.remote is not None
+        done = run(
+            compressor, store.remote, args.source, recipe=args.recipe, key=args.key, workers=settings.concurrency
+        )
+        compressor.close()
+    except (BatchError, ModelError, OSError) as e:
+        return fail(str(e))
+    remote = store.remote
+    print(
+        f"{done.documents} documents, {done.segments} segments: {done.held} were there, {remote.written} values written"
+    )
+    if remote.dropped or remote.errors:
+        return fail(f"{remote.dropped} values were not written: Redis failed {remote.errors} times; run this again")
+    if done.wrong:
+        return fail(f"{len(done.wrong)} lines hold no document, the first is line {done.wrong[0]}")
+    return 0
+
+
 def key(args: argparse.Namespace, settings: Settings) -> int:
     from .keys import new
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from laconic.compressors.score_token import quantize
-from laconic.models import Card, ModelError, ModelInput, ModelOutput, load_model
+from laconic.models import Card, Coded, CodeInput, LateInput, ModelError, ModelInput, ModelOutput, load_model
 from laconic.models.backend import Forward
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.onnx_backend import OnnxBackend
@@ -47,7 +47,9 @@ def opened(request: pytest.FixtureRequest, folder: Path) -> tuple[str, Callable[
         pytest.skip("no GPU here")
     card = Card.read(folder)
     if profile in EXACT:
-        return profile, lambda threads: OnnxBackend(card, [folder / f for f in card.files[profile]], threads)
+        assert card.late is not None
+        paths, late = ([folder / f for f in files[profile]] for files in (card.files, card.late.files))
+        return profile, lambda threads: OnnxBackend(card, paths, threads, late)
     forward = load_model(folder, profile).backend.forward
     return profile, lambda threads: forward
 
@@ -60,6 +62,27 @@ def inputs() -> list[ModelInput]:
         query = (101, *map(int, rng.integers(1000, 20000, 1 + i % 17)), 102) if i % 4 else ()
         out.append(ModelInput(query=query, segment=body, skip=1, count=n))
     return out
+
+
+def late(forward: Forward, given: list[ModelInput], size: int) -> np.ndarray:
+    """Scores of the late head for the same inputs, `size` at a time: coded first, then matched."""
+    sides = [*(i.segment for i in given), *(i.query for i in given if i.query)]
+    codes = {}
+    for at in range(0, len(sides), size):
+        some = sides[at : at + size]
+        found = forward.forward([CodeInput(ids=s) for s in some], False)
+        codes |= dict(zip(some, found, strict=True))
+    assert all(np.array_equal(c.ids, s) and len(c.codes) == len(s) for s, c in codes.items())
+    width = forward.card.late.code
+    none = Coded(ids=np.zeros(0, np.int64), codes=np.zeros((0, width), np.int8))
+    wanted = [
+        LateInput(query=codes[i.query] if i.query else none, segment=codes[i.segment], skip=i.skip, count=i.count)
+        for i in given
+    ]
+    out = []
+    for at in range(0, len(wanted), size):
+        out += forward.forward(wanted[at : at + size], False)
+    return scores(out)
 
 
 def scores(outputs: list[ModelOutput]) -> np.ndarray:
@@ -86,12 +109,20 @@ def test_alone_equals_batched(opened: tuple[str, Callable[[int], Forward]]) -> N
     check(profile, together, backwards)
 
 
+def test_late_alone_equals_batched(opened: tuple[str, Callable[[int], Forward]]) -> None:
+    """Codes and their scores: each length alone, and all together."""
+    profile, open_with = opened
+    forward, given = open_with(1), inputs()
+    check(profile, late(forward, given, 1), late(forward, given, len(given)))
+
+
 def test_thread_counts_do_not_matter(opened: tuple[str, Callable[[int], Forward]]) -> None:
     """One thread or three: the same scores."""
     profile, open_with = opened
     given = inputs()
     one, three = (scores([o for i in given for o in open_with(n).forward([i], True)]) for n in (1, 3))
     check(profile, one, three)
+    check(profile, late(open_with(1), given, 1), late(open_with(3), given, 1))
 
 
 def test_profiles_agree(opened: tuple[str, Callable[[int], Forward]], folder: Path) -> None:

@@ -78,6 +78,7 @@ def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(c.threads)
     wise, batcher = teacher(c, folder)
     block, weights = better(untrained(batcher, wise.features.idf), batcher, c)
+    block = block.half().float()  # every profile comes from the weights as they are kept
     files = late_to_onnx(block, c.work, folder, "cpu-int8")
     tensors = {k: v.half().contiguous() for k, v in block.state_dict().items() if v.is_floating_point()}
     save_file(tensors, str(folder / "late.safetensors"))

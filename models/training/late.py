@@ -53,7 +53,7 @@ class Coder(nn.Module):
         self.project = nn.Linear(c.states, c.code)
 
     def forward(self, states: Tensor) -> Tensor:
-        x = self.project(F.layer_norm(states, states.shape[-1:])) * LEVELS
+        x = self.project(F.layer_norm(states, (self.project.in_features,))) * LEVELS
         x = x.clamp(-127.0, 127.0)
         return x + (x.round() - x).detach() if self.training else x.round()
 

@@ -90,6 +90,11 @@ class Remote:
         self._endless = [self._loop.create_task(work) for work in (self._write_behind(), self._mend())]
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return self._queued
+
     def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 

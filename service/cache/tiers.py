@@ -7,6 +7,7 @@ import hmac
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from laconic.compressors import codec
@@ -41,13 +42,15 @@ class Tiers:
         self._names, self._seals = (
             hashlib.blake2b(secret, person=p, digest_size=32).digest() for p in (b"name", b"seal")
         )
+        self._namespace = lru_cache(1024)(self._hashed)
         self.flights: Flights[Any] = Flights()
         self.lookups: Counter[tuple[str, str]] = Counter()
 
     def namespace(self, tenant: str) -> str:
         """HMAC of the tenant's name: whoever reads Redis' keys learns nothing, and nobody can guess another's."""
-        if self.shared:
-            return SHARED
+        return SHARED if self.shared else self._namespace(tenant)
+
+    def _hashed(self, tenant: str) -> str:
         return hmac.new(self._names, tenant.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:24]
 
     def key(self, kind: str, digest: bytes) -> bytes:

@@ -1,0 +1,74 @@
+"""`laconic warm CORPUS`: what the model makes of a corpus, computed ahead and put into the Redis that services share.
+
+What is there already is left alone, so a run that was cut goes on by being started again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from laconic.client.wire import DocumentBody
+from laconic.compressors import Budget, Compressor, Document, LaconicError, Request
+from laconic.models import Work, current
+
+from .cache import Remote
+from .filebatch import requests
+
+FULL = 4 * 1024 * 1024  # bytes waiting to be written at which the computing waits
+
+
+@dataclass
+class Warmed:
+    """What a run did: segments, how many of them were there already, and numbers of lines that are no document."""
+
+    documents: int = 0
+    segments: int = 0
+    held: int = 0
+    wrong: tuple[int, ...] = ()
+
+
+def run(compressor: Compressor, remote: Remote, source: Path, *, recipe: str, key: str, workers: int) -> Warmed:
+    """Score every document of a .jsonl or .parquet file, with a progress bar; raises BatchError."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    out = Warmed()
+    total = sum(1 for _ in requests(source))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ThreadPoolExecutor(workers) as pool, Progress(*columns) as bar:
+        task = bar.add_task(source.name, total=total)
+        window: deque[tuple[int, Future[tuple[int, int]]]] = deque()
+
+        def settle() -> None:
+            number, future = window.popleft()
+            try:
+                segments, held = future.result()
+                out.documents, out.segments, out.held = out.documents + 1, out.segments + segments, out.held + held
+            except (ValidationError, LaconicError):
+                out.wrong += (number,)
+            bar.advance(task)
+
+        for number, line in enumerate(requests(source), 1):
+            while remote.waiting > FULL and not remote.breaker.open:
+                time.sleep(0.01)
+            window.append((number, pool.submit(contextvars.Context().run, one, compressor, line, recipe, key)))
+            if len(window) >= 2 * workers:
+                settle()
+        while window:
+            settle()
+    return out
+
+
+def one(compressor: Compressor, line: str, recipe: str, key: str) -> tuple[int, int]:
+    """Score one document without a question; its segments, and how many the cache had."""
+    current.set(Work(key=key))
+    d = DocumentBody.model_validate_json(line)
+    document = Document(text=d.text, title=d.title)
+    found = compressor(Request(documents=[document], budget=Budget(kind="rate", value=0.5)), recipe=recipe)
+    return found.segments, found.cached
