@@ -21,7 +21,7 @@ from tqdm import tqdm
 from laconic.compressors import Compressor, Document
 from laconic.compressors.score_token import TokenScorer
 from laconic.compressors.units import sentences
-from laconic.models import Card, FakeBackend, ModelInput, ModelOutput
+from laconic.models import Card, FakeBackend, Input, ModelInput
 
 from .corpus import corpus
 
@@ -61,8 +61,8 @@ class Recorder(FakeBackend):
         super().__init__(card)
         self.seen: list[ModelInput] = []
 
-    def run(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
-        self.seen.extend(inputs)
+    def run(self, inputs: Sequence[Input]) -> list[Any]:
+        self.seen += [i for i in inputs if isinstance(i, ModelInput)]
         return super().run(inputs)
 
 

@@ -17,6 +17,7 @@ from .score_token import BOUND, STEP, quantize
 FORMAT = 1
 _HEAD = struct.Struct("<BBI")  # format, wide spans, tokens
 _SEAL = 12  # bytes
+_LOGITS = (np.arange(256) * STEP - BOUND).astype(np.float32)
 
 
 def level(logits: np.ndarray) -> np.ndarray:
@@ -26,7 +27,8 @@ def level(logits: np.ndarray) -> np.ndarray:
 
 def logit(levels: np.ndarray) -> np.ndarray:
     """uint8 levels as float32 logits; the inverse of `level`."""
-    return (levels.astype(np.float32) * STEP - BOUND).astype(np.float32)
+    found: np.ndarray = _LOGITS[levels]
+    return found
 
 
 def pack(spans: np.ndarray, rows: np.ndarray) -> bytes:

@@ -12,7 +12,7 @@ from .allocate import allocate
 from .forced import forced
 from .rank import arrange, by_relevance
 from .recipes import Parts, sigmoid
-from .render import join, render, spans_of
+from .render import join, spans_of
 from .select import Piece
 from .stages import Reader
 from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Units
@@ -110,17 +110,17 @@ class Pipeline:
         total: int,
         warnings: list[str],
     ) -> Result:
-        texts = [render(p.text, p.units, k) for p, k in zip(pieces, kept, strict=True)]
+        spans = [spans_of(p.text, p.units, k) for p, k in zip(pieces, kept, strict=True)]
+        texts = ["".join(p.text[a:b] for a, b in s) for p, s in zip(pieces, spans, strict=True)]
         joined = join(request.separator, (texts[i] for i in order))
         *counts, tokens_out = self.reader.count([*texts, joined])
         out = []
         for i, p in enumerate(documents):
-            spans = spans_of(p.text, pieces[i].units, kept[i])
             out.append(
                 Compressed(
                     id=p.document.id,
-                    text="".join(p.document.text[a:b] for a, b in spans),
-                    spans=spans,
+                    text="".join(p.document.text[a:b] for a, b in spans[i]),
+                    spans=spans[i],
                     score=sigmoid(best[i]) if asked(request) and self.parts.calibrated else None,
                     tokens_in=p.tokens_in,
                     tokens_out=counts[i],
@@ -201,8 +201,9 @@ def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Mean score of the pieces that begin in each unit; LOWEST where none does. float64 [N]"""
     at = cutting.owners(units, pieces[:, 0])
     count = np.bincount(at, minlength=len(units))
-    total = np.bincount(at, weights=keep, minlength=len(units))
-    return np.where(count > 0, total / np.maximum(count, 1), LOWEST)
+    mean = np.bincount(at, weights=keep, minlength=len(units)) / np.maximum(count, 1)
+    mean[count == 0] = LOWEST
+    return mean
 
 
 def only(pieces: Sequence[Piece], numbers: Sequence[int]) -> list[Piece]:

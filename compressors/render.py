@@ -16,10 +16,11 @@ def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
     """
     if kept.all():
         return [Span(0, len(text))] if text else []
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], kept.astype(np.int8), [0]))))
+    before = np.concatenate(([False], kept))
+    edges = np.flatnonzero(before[1:] != before[:-1]).tolist() + [len(kept)] * bool(len(kept) and kept[-1])
+    starts, ends = units.starts[edges[::2]].tolist(), units.ends[np.array(edges[1::2], np.int64) - 1].tolist()
     spans: list[Span] = []
-    for a, b in edges.reshape(-1, 2):
-        start, end = int(units.starts[a]), int(units.ends[b - 1])
+    for start, end in zip(starts, ends, strict=True):
         if spans and not text[spans[-1].end - 1].isspace() and not text[start].isspace():
             space = _last_space(text, spans[-1].end, start)
             if space == start - 1:

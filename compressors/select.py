@@ -31,32 +31,45 @@ class Piece:
 
 
 class Counter:
-    """Reader tokens of a set of kept units over several documents; only changed documents are counted again."""
+    """Reader tokens of a set of kept units over several documents; only changed documents are counted again.
+
+    Kept units are one bool array over the units of all documents.
+    """
 
     def __init__(self, reader: Reader, pieces: Sequence[Piece], separator: str, order: Sequence[int]) -> None:
         self.reader, self.pieces, self.separator, self.order = reader, pieces, separator, order
-        self.memo: list[tuple[bytes, str, int]] = [(b"", "", 0)] * len(pieces)  # the last count of each document
+        self.edges = np.cumsum([0, *(len(p.units) for p in pieces)])
+        self.owner = np.repeat(np.arange(len(pieces)), np.diff(self.edges))  # the document of every unit
+        self.last = np.zeros(self.edges[-1], bool)
+        self.memo: list[tuple[str, int]] = [("", 0)] * len(pieces)  # of `last`: each document's text and count
         self.gap = reader.count([separator])[0] if len(pieces) > 1 else 0
 
-    def __call__(self, kept: Sequence[np.ndarray]) -> int:
+    def __call__(self, kept: np.ndarray) -> int:
         """Documents and separators counted apart: what the text as it is handed over comes to, or nearly."""
         self._refresh(kept)
-        counts = [n for _, text, n in self.memo if text]
+        counts = [n for text, n in self.memo if text]
         return sum(counts) + self.gap * max(0, len(counts) - 1)
 
-    def joined(self, kept: Sequence[np.ndarray]) -> int:
+    def joined(self, kept: np.ndarray) -> int:
         """The count of the text as it is handed over."""
         self._refresh(kept)
         if len(self.memo) == 1:
-            return self.memo[0][2]
-        return self.reader.count([join(self.separator, (self.memo[i][1] for i in self.order))])[0]
+            return self.memo[0][1]
+        return self.reader.count([join(self.separator, (self.memo[i][0] for i in self.order))])[0]
 
-    def _refresh(self, kept: Sequence[np.ndarray]) -> None:
-        keys = [np.packbits(k).tobytes() for k in kept]
-        changed = [i for i, key in enumerate(keys) if key != self.memo[i][0]]
-        texts = [render(self.pieces[i].text, self.pieces[i].units, kept[i]) for i in changed]
+    def each(self, kept: np.ndarray) -> list[np.ndarray]:
+        """The same, one array for each document."""
+        return np.split(kept, self.edges[1:-1])
+
+    def _refresh(self, kept: np.ndarray) -> None:
+        changed = np.unique(self.owner[kept != self.last]).tolist()
+        self.last = kept
+        texts = []
+        for i in changed:
+            inside = slice(self.edges[i], self.edges[i + 1])
+            texts.append(render(self.pieces[i].text, self.pieces[i].units, kept[inside]))
         for i, text, count in zip(changed, texts, self.reader.count(texts), strict=True):
-            self.memo[i] = (keys[i], text, count)
+            self.memo[i] = (text, count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,17 +97,16 @@ def within(
     score = np.concatenate([p.score for p in pieces])
     cost = np.concatenate([p.cost for p in pieces])
     best = np.lexsort((np.arange(len(score)), -score, ~forced, ~allowed))[: int(allowed.sum())]
-    edges = np.cumsum([len(p.units) for p in pieces])[:-1]
     count = Counter(reader, pieces, separator, range(len(pieces)) if order is None else order)
 
-    def prefix(k: int) -> list[np.ndarray]:
+    def prefix(k: int) -> np.ndarray:
         kept = np.zeros(len(score), bool)
         kept[best[:k]] = True
-        return np.split(kept, edges)
+        return kept
 
     least = int(forced.sum())
     if least and (excess := count.joined(prefix(least)) - budget) > 0:
-        return Selection(kept=prefix(least), excess=excess)
+        return Selection(kept=count.each(prefix(least)), excess=excess)
     spent = np.concatenate(([0], np.cumsum(cost[best])))
     k = max(least, int(np.searchsorted(spent, budget, side="right")) - 1)
     for _ in range(GALLOPS):  # long texts whose parts do not add up (byte-level readers): most of the way at once
@@ -109,4 +121,4 @@ def within(
         k += 1
     while k > least and count.joined(prefix(k)) > budget:
         k -= 1
-    return Selection(kept=prefix(k), excess=0)
+    return Selection(kept=count.each(prefix(k)), excess=0)

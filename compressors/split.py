@@ -15,7 +15,7 @@ import numpy as np
 from .types import Document, Segment, Units
 from .units import printable
 
-SHORTEST = 0.6  # of the limit: segments are no shorter where sentences allow
+SHORTEST = 0.5  # of the limit: segments are no shorter where sentences allow
 SEEN = 48  # characters after a boundary that decide how much it is liked
 
 TokenSpans = Callable[[Sequence[str]], list[np.ndarray]]

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
-from functools import lru_cache, wraps
+from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import pairwise
 
 import numpy as np
 import sentencex
+
+from laconic.models.recent import Recent
+from laconic.models.words import code_points
 
 from .types import Units
 
@@ -22,40 +25,48 @@ _FENCE = re.compile(r"[ \t]*(```|~~~)")
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
 _BREAKS = re.compile(r"\n+")
 _CODE = re.compile(r"[{}();=<>|]\s*$|^\s*([|#@]|//|def |class |import |return |<)")
-# one han, kana, hangul-less syllabic or Thai/Lao/Khmer/Myanmar character is a word: no spaces there
-_WORD = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    r"\U00020000-\U0003ffff]\s*"
-    r"|[^\s\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    r"\U00020000-\U0003ffff]+\s*"
+# one character of these is a word: scripts that write no spaces (Thai, Lao, Burmese, Khmer, kana, han)
+_ALONE = (
+    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x30FF), (0x3400, 0x9FFF)),
+    *((0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x20000, 0x3FFFF)),
 )
+_SPACE = np.array([chr(i).isspace() for i in range(0x3001)])  # there is no white space beyond
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 WINDOW = 40_000  # characters the sentence splitter sees at once
-REMEMBERED, LONGEST = 512, 8_000  # texts, and characters of the longest of them: about 20 MB when full
 
 
 def printable(text: str) -> str:
     """The same text, same length, with what no tokenizer accepts (lone surrogates) replaced."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    try:
+        text.encode()  # many times faster than looking for what is hardly ever there
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
-def from_starts(starts: list[int], length: int) -> Units:
+def from_starts(starts: Sequence[int] | np.ndarray, length: int) -> Units:
     """Units that begin at `starts` and tile [0, length); the first one takes what stands before it."""
     if length == 0:
         return Units(starts=np.zeros(0, np.int64), ends=np.zeros(0, np.int64))
-    begin = np.unique(np.array([0, *(s for s in starts if 0 < s < length)], np.int64))
+    given = np.asarray(starts, np.int64)
+    begin = np.append(0, given[(given > 0) & (given < length)])
+    if (np.diff(begin) <= 0).any():
+        begin = np.unique(begin)
     return Units(starts=begin, ends=np.append(begin[1:], length))
 
 
 def remembered(cut: Callable[[str], Units]) -> Callable[[str], Units]:
-    """`cut`, its last results kept: the same passages come again with another question or budget."""
-    kept = lru_cache(REMEMBERED)(cut)
+    """`cut`, its last results kept."""
+    recent: Recent[Units] = Recent()
 
     @wraps(cut)
     def look(text: str) -> Units:
-        return kept(text) if len(text) <= LONGEST else cut(text)
+        if (found := recent.get(text)) is None:
+            found = cut(text)
+            recent.put(text, found)
+        return found
 
     return look
 
@@ -63,7 +74,14 @@ def remembered(cut: Callable[[str], Units]) -> Callable[[str], Units]:
 @remembered
 def words(text: str) -> Units:
     """Runs without white space, and single characters of scripts that write none."""
-    return from_starts([m.start() for m in _WORD.finditer(text)], len(text))
+    points = code_points(printable(text))
+    space = _SPACE[np.minimum(points, len(_SPACE) - 1)] & (points < len(_SPACE))
+    alone = np.zeros(len(points), bool)
+    if not text.isascii():
+        for first, last in _ALONE:
+            alone |= (points >= first) & (points <= last)
+    ends_before = np.append(True, (space | alone)[:-1])
+    return from_starts(np.flatnonzero(alone | (~space & ends_before)) if text else [], len(text))
 
 
 def tokens(ends: list[int], length: int) -> Units:
@@ -145,7 +163,7 @@ def _prose(block: str) -> list[int]:
 
 def owners(units: Units, positions: np.ndarray) -> np.ndarray:
     """The number of the unit that holds each character position; units must tile the text."""
-    return np.searchsorted(units.starts, positions, side="right") - 1
+    return units.starts.searchsorted(positions, side="right") - 1
 
 
 def containing(units: Units, start: int, end: int) -> range:

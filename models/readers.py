@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .recent import Recent
 from .tokenizer import TextTokenizer
 
 # Encodings of tiktoken and the addresses its cache names files after (sha1 of the address).
@@ -25,27 +26,48 @@ class ReaderError(LookupError):
     """The named reader is not installed; the message says what to do."""
 
 
-class HfReader:
+class Counts:
+    """Counts of the last texts: what a selection came to is counted again when it is answered."""
+
+    def __init__(self) -> None:
+        self._recent: Recent[int] = Recent()
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text."""
+        known = {text: self._recent.get(text) for text in texts}
+        missing = [text for text, n in known.items() if n is None]
+        for text, n in zip(missing, self._count(missing), strict=True):
+            known[text] = n
+            self._recent.put(text, n)
+        return [known[text] for text in texts]  # type: ignore[misc]  # none is None any more
+
+    def _count(self, texts: list[str]) -> list[int]:
+        raise NotImplementedError
+
+
+class HfReader(Counts):
     """Counts in any `tokenizer.json`."""
 
     def __init__(self, name: str, tokenizer: TextTokenizer) -> None:
+        super().__init__()
         self.name, self.tokenizer = name, tokenizer
 
-    def count(self, texts: Sequence[str]) -> list[int]:
+    def _count(self, texts: list[str]) -> list[int]:
         return self.tokenizer.count(texts)
 
     def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [e.spans for e in self.tokenizer.encode(texts)]
 
 
-class TiktokenReader:
+class TiktokenReader(Counts):
     """Counts in one of tiktoken's encodings; special-token strings count as plain text."""
 
     def __init__(self, name: str, encoding: Any) -> None:
+        super().__init__()
         self.name, self.encoding = name, encoding
 
-    def count(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self.encoding.encode_ordinary_batch(list(texts))]
+    def _count(self, texts: list[str]) -> list[int]:
+        return [len(ids) for ids in self.encoding.encode_ordinary_batch(texts)]
 
     def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [self._spans(t) for t in texts]

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from .recent import Recent
 from .words import Words, applies
-
-RECENT, LONGEST = 256, 8_000  # texts remembered, and characters of the longest of them
 
 
 class Encoded(NamedTuple):
@@ -30,7 +29,7 @@ class TextTokenizer:
         self.inner.no_truncation()
         self.inner.no_padding()
         self.inner.encode_special_tokens = True
-        self._recent: dict[str, Encoded] = {}  # a text is asked for by reader, splitter and scorer in turn
+        self._recent: Recent[Encoded] = Recent()  # a text is asked for by reader, splitter and scorer in turn
         self.words = Words(self.inner) if applies(json.loads(self.inner.to_str())) else None
         self.cls = self._special("[CLS]", "<s>")
         self.sep = self._special("[SEP]", "</s>")
@@ -46,10 +45,7 @@ class TextTokenizer:
         for text, e in zip(missing, self._encode(missing), strict=True):
             e.spans.flags.writeable = False  # shared from now on
             known[text] = e
-            if len(text) <= LONGEST:
-                self._recent[text] = e
-        for old in list(self._recent)[:-RECENT]:
-            self._recent.pop(old, None)
+            self._recent.put(text, e)
         return [known[text] for text in texts]  # type: ignore[misc]  # none is None any more
 
     def _encode(self, texts: Sequence[str]) -> list[Encoded]:

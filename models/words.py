@@ -6,7 +6,6 @@ those of its words, one after the other. Checked against the library in tests/te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -17,7 +16,8 @@ from tokenizers import Tokenizer
 KEPT = 100_000  # words; about 30 MB when full
 SLICE = 50_000  # characters worked on at once
 LONGEST = 40  # characters of a word worth keeping
-_WORD = re.compile(r"[^ \n]+")  # only what every definition of white space agrees on
+
+Piece = tuple[tuple[int, ...], tuple[int, ...]]  # a word's token ids, and their spans one after the other
 
 
 def applies(spec: dict[str, Any]) -> bool:
@@ -29,6 +29,16 @@ def applies(spec: dict[str, Any]) -> bool:
     own = [t for t in spec.get("added_tokens") or [] if not t.get("special")]
     parts = kind("normalizer"), kind("pre_tokenizer"), kind("model")
     return parts == ("BertNormalizer", "BertPreTokenizer", "WordPiece") and not own
+
+
+def code_points(text: str) -> np.ndarray:
+    """The characters of a text as numbers, uint32 [N]; no lone surrogates."""
+    return np.frombuffer(text.encode("utf-32-le"), "<u4")
+
+
+def split(text: str) -> list[str]:
+    """Words at blanks and line breaks, which every definition of white space agrees on."""
+    return [word for word in text.replace("\n", " ").split(" ") if word]
 
 
 def slices(text: str) -> Iterator[tuple[int, str]]:
@@ -48,7 +58,7 @@ class Words:
 
     def __init__(self, inner: Tokenizer) -> None:
         self.inner = inner
-        self._memo: dict[str, tuple[tuple[int, ...], np.ndarray]] = {}
+        self._memo: dict[str, Piece] = {}
         self._sizes: dict[str, int] = {}  # the same words' numbers of tokens: counting is most of what is asked
 
     def encode(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], np.ndarray]]:
@@ -57,32 +67,33 @@ class Words:
         for text in texts:
             parts = [self._encode(at, part) for at, part in slices(text)]
             ids = tuple(chain.from_iterable(p[0] for p in parts))
-            out.append((ids, np.concatenate([np.zeros((0, 2), np.int64), *(p[1] for p in parts)])))
+            out.append((ids, np.concatenate([p[1] for p in parts])))
         return out
 
     def _encode(self, at: int, text: str) -> tuple[list[int], np.ndarray]:
-        words = [(at + m.start(), m.group()) for m in _WORD.finditer(text)]
-        known = self._known({word for _, word in words})
-        pieces = [known[word] for _, word in words]
+        points, words = code_points(text), split(text)
+        blank = (points == 32) | (points == 10)
+        starts = np.flatnonzero(~blank & np.append(True, blank[:-1])) + at if words else blank[:0]
+        known = self._known(set(words))
+        pieces = [known[word] for word in words]
         ids = list(chain.from_iterable(piece[0] for piece in pieces))
-        if not ids:
-            return [], np.zeros((0, 2), np.int64)
-        starts = np.repeat([start for start, _ in words], [len(piece[0]) for piece in pieces])
-        return ids, np.concatenate([piece[1] for piece in pieces]) + starts[:, None]
+        inside = np.fromiter(chain.from_iterable(piece[1] for piece in pieces), np.int64, 2 * len(ids))
+        counts = np.fromiter((len(piece[0]) for piece in pieces), np.int64, len(pieces))
+        return ids, inside.reshape(-1, 2) + np.repeat(starts, counts)[:, None]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
         return [sum(self._count(part) for _, part in slices(text)) for text in texts]
 
     def _count(self, text: str) -> int:
-        words = text.replace("\n", " ").split(" ")
+        words = split(text)
         try:
             return sum(map(self._sizes.__getitem__, words))
         except KeyError:
             known = self._known(set(words))
             return sum(len(known[word][0]) for word in words)
 
-    def _known(self, words: Iterable[str]) -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
+    def _known(self, words: Iterable[str]) -> dict[str, Piece]:
         memo = self._memo
         known = {word: memo.get(word) for word in words}
         missing = [word for word, piece in known.items() if piece is None]
@@ -91,7 +102,7 @@ class Words:
             self._sizes.clear()
         made = self.inner.encode_batch(missing, add_special_tokens=False) if missing else []
         for word, e in zip(missing, made, strict=True):
-            piece = tuple(e.ids), np.array(e.offsets, np.int64).reshape(-1, 2)
+            piece = tuple(e.ids), tuple(chain.from_iterable(e.offsets))
             known[word] = piece
             if len(word) <= LONGEST:
                 memo[word] = piece

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from laconic.compressors import Units
 from laconic.compressors.units import containing, owners, printable, sentences, tokens, words
@@ -58,6 +61,18 @@ def test_sentences(text: str, expected: list[str]) -> None:
 def test_words_of_scripts_without_spaces() -> None:
     """A Han or kana character is a word of its own; Latin runs stay whole."""
     assert cut("東京tower 3階", words("東京tower 3階")) == ["東", "京", "tower ", "3", "階"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(text=texts | st.text(st.sampled_from("a \t\n\x1c\x85\xa0\u2003\u3000é東カกﾊ𠀀🙂\u200b"), max_size=60))
+def test_words_by_definition(text: str) -> None:
+    """White space ends a word and belongs to it; a character of a script without spaces is a word."""
+    alone = (
+        "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+        "\U00020000-\U0003ffff"
+    )
+    starts = [m.start() for m in re.finditer(rf"[{alone}]\s*|[^\s{alone}]+\s*", text)]
+    assert list(words(text).starts) == sorted({0, *starts} if text else set())
 
 
 def test_owners_and_ranges() -> None:

@@ -142,10 +142,9 @@ class Remote:
             self._loop.close()
 
     async def _end(self) -> None:
-        for task in self._endless:
-            task.cancel()
+        self._wake.set()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*rest, return_exceptions=True)  # each ends with its socket's time
+        await asyncio.gather(*rest, return_exceptions=True)  # each ends with its socket's time; none is cancelled
         for client in (self.client, self.writer):
             manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
             for each in (client, *(manager.sentinels if manager else ())):
@@ -197,10 +196,10 @@ class Remote:
         return [value if isinstance(value, bytes) else None for value in found]
 
     async def _write_behind(self) -> None:
-        while True:
+        while not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue and not self.breaker.open:
+            while self._queue and not self.breaker.open and not self._closed:
                 batch = self._batch()
                 done = await self._guarded("set", self._write(batch), WRITE)
                 if done is None:
@@ -228,9 +227,9 @@ class Remote:
 
     async def _mend(self) -> None:
         """While the breaker is open, ask now and then; the answer closes it."""
-        while True:
+        while not self._closed:
             await asyncio.sleep(min(0.1, self.breaker.wait() or 0.1))
-            if self.breaker.open and not self.breaker.wait():
+            if self.breaker.open and not self.breaker.wait() and not self._closed:
                 with self._lock:
                     self.dropped += len(self._queue)
                     self._queue.clear()
