@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sub = parser.add_subparsers(dest="what", required=True)
     q = sub.add_parser("quality", help="evidence and answers kept, beside baselines")
     q.add_argument("--data", type=Path, required=True, help="folder of NAME.passages/queries.jsonl.xz")
-    q.add_argument("--out", type=Path, default=Path("build/quality"), help="tables, plots, figures.json")
+    q.add_argument("--out", type=Path, default=Path("build/quality"), help="report.md, tables, plots, figures.json")
     q.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.25, 0.5])
     q.add_argument("--count", type=int, default=100, help="questions per set")
     q.add_argument("--documents", type=int, default=10, help="least documents per question")
@@ -39,14 +39,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     c.add_argument("--rounds", type=int, default=20, help="timed requests of each kind")
     c.add_argument("--inserts", type=int, default=1_000_000, help="into the first tier, to see what it holds")
     c.add_argument("--redis-url", default=None, help="a Redis to time the second tier with")
+    a = sub.add_parser("calibrate", help="what scores mean: probabilities, and thresholds for a wanted recall")
+    a.add_argument(
+        "--data", type=Path, required=True, help="folder of training sets: only groups never trained on are read"
+    )
+    a.add_argument("--check", type=Path, default=None, help="folder of evaluation sets to measure the result on")
+    a.add_argument("--recipes", nargs="+", default=["token.v1", "late.v1"])
+    a.add_argument("--count", type=int, default=60, help="questions per set")
+    a.add_argument("--documents", type=int, default=10, help="least documents per question")
+    a.add_argument("--model", default="laconic-mini")
+    a.add_argument("--models-dir", type=Path, default=None)
+    a.add_argument("--out", type=Path, default=Path("build/calibration"), help="figures.json and the diagrams")
+    a.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")
     args = parser.parse_args(argv)
-    run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency, "cache": cache}
+    run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}
+    run |= {"cache": cache, "calibrate": calibrate}
     return run[args.what](args)
 
 
 def quality(args: argparse.Namespace) -> int:
     from .quality import measure
-    from .report import margins, plots, table
+    from .report import margins, page, plots, table
 
     args.out.mkdir(parents=True, exist_ok=True)
     result = measure(
@@ -62,8 +75,9 @@ def quality(args: argparse.Namespace) -> int:
     (args.out / "table.md").write_text(text)
     (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     print(text)
-    for path in plots(result, args.out):
-        print(path)
+    pictures = plots(result, args.out)
+    (args.out / "report.md").write_text(page(result, pictures))
+    print(args.out / "report.md")
     short = margins(result)
     print("\n".join(["token.v1 is not above the better baseline:", *short] if short else ["above both everywhere"]))
     print(json.dumps(result))
@@ -98,6 +112,28 @@ def latency(args: argparse.Namespace) -> int:
         result = asyncio.run(
             load(address, seconds=args.seconds, overload=args.overload, timeout_ms=args.timeout_ms, out=args.out)
         )
+    print(json.dumps(result))
+    return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    from laconic.models.training.data import held_out
+
+    from .calibrate import collect, report, write
+    from .report import reliability
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    compressor = Compressor(model=args.model, models_dir=args.models_dir)
+    result = {}
+    for recipe in args.recipes:
+        sizes = {"count": args.count, "documents": args.documents}
+        known = collect(args.data, compressor, recipe, **sizes, among=held_out)
+        fresh = collect(args.check, compressor, recipe, **sizes) if args.check else []
+        result[recipe] = report(known, fresh)
+        reliability(result[recipe]["bins"], args.out / f"reliability-{recipe}.png", recipe)
+        if args.write:
+            write(args.write, recipe, result[recipe])
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
     return 0
 

@@ -10,7 +10,7 @@ import json
 import lzma
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,25 @@ def sets(folder: Path) -> list[str]:
     return sorted(p.name.split(".")[0] for p in folder.glob("*.queries.jsonl.xz"))
 
 
-def examples(folder: Path, name: str, *, count: int, documents: int, seed: int = 7) -> list[Example]:
-    """`count` answerable questions of a set, drawn with a fixed seed, each with its documents shuffled."""
+def examples(
+    folder: Path,
+    name: str,
+    *,
+    count: int,
+    documents: int,
+    seed: int = 7,
+    among: Callable[[str], bool] | None = None,
+) -> list[Example]:
+    """`count` answerable questions of a set, drawn with a fixed seed, each with its documents shuffled.
+
+    `among` says which groups questions are drawn from.
+    """
     passages = {p["pid"]: p for p in rows(folder / f"{name}.passages.jsonl.xz")}
     groups: dict[str, list[str]] = defaultdict(list)
     for pid, p in passages.items():
         groups[p["group"]].append(pid)
-    queries = [q for q in rows(folder / f"{name}.queries.jsonl.xz") if q["labels"]]
+    wanted = among or (lambda group: True)
+    queries = [q for q in rows(folder / f"{name}.queries.jsonl.xz") if q["labels"] and wanted(q["group"])]
     rng = random.Random(seed)
     rng.shuffle(queries)
     texts = {pid: p["text"] for pid, p in passages.items()}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from tqdm import tqdm
 
 from laconic.compressors import RECIPES, Budget, Compressor, Document, Pipeline, Reader, Request, Result, Scorer, Scores
 from laconic.compressors import Segment as Seg
+from laconic.models.onnx_backend import usable_cores
 
 from .data import Example, examples, sets
 from .scorers import baselines
@@ -100,7 +104,7 @@ def measure(
     only: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Every method on every set that has evidence; means per rate, and the number of examples behind them."""
-    out: dict[str, Any] = {"rates": list(rates), "documents": documents, "sets": {}}
+    out: dict[str, Any] = {"rates": list(rates), "documents": documents, "facts": facts(compressor), "sets": {}}
     lines = methods(compressor, work)
     for name in only or sets(folder):
         drawn = examples(folder, name, count=count, documents=documents)
@@ -113,17 +117,63 @@ def measure(
                 for rate in rates:
                     request = Request(documents=given, query=e.query, budget=Budget(kind="rate", value=rate))
                     found[method][rate].append(judge(e, pipeline(request)))
-        out["sets"][name] = {"examples": len(drawn), "methods": {m: means(v) for m, v in found.items()}}
+        out["sets"][name] = {
+            "examples": len(drawn),
+            "methods": {m: means(v) for m, v in found.items()},
+            "margins": margins(found, rates),
+        }
     return out
 
 
-def means(by_rate: dict[float, list[Figures]]) -> dict[str, dict[str, float | None]]:
-    """Mean of each metric over the examples that have it, by rate."""
-    table: dict[str, dict[str, float | None]] = {}
+def margins(found: dict[str, dict[float, list[Figures]]], rates: Sequence[float]) -> list[tuple[Any, ...]]:
+    """(rate, metric, baseline, difference, interval) of token.v1 and the better plain baseline, by question."""
+    out: list[tuple[Any, ...]] = []
+    for rate in rates:
+        for metric in METRICS[:3]:
+            columns = {
+                m: [v for f in found[m][rate] if (v := getattr(f, metric)) is not None]
+                for m in ("token.v1", "bm25", "minilm-cosine")
+                if m in found
+            }
+            ours = columns.pop("token.v1")
+            if not ours or not columns:
+                continue
+            best = max(columns, key=lambda m: float(np.mean(columns[m])))
+            gaps = [a - b for a, b in zip(ours, columns[best], strict=True)]
+            low, high = interval(gaps)
+            out.append((rate, metric, best, f"{np.mean(gaps):+.3f}", f"{low:+.3f} to {high:+.3f}"))
+    return out
+
+
+def facts(compressor: Compressor) -> dict[str, str]:
+    """What was measured, and where."""
+    model = compressor.model()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "tokenizers", "numpy"))
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "model": model.card.name,
+        "revision": model.card.revision,
+        "profile": model.profile,
+        "machine": f"{usable_cores()} cores, {platform.machine()}",
+        "versions": versions,
+    }
+
+
+def means(by_rate: dict[float, list[Figures]]) -> dict[str, dict[str, Any]]:
+    """By rate: the mean of each metric over the examples that have it, and its 95 % interval under `METRIC_ci`."""
+    table: dict[str, dict[str, Any]] = {}
     for rate, figures in by_rate.items():
-        row: dict[str, float | None] = {}
+        row: dict[str, Any] = {}
         for metric in METRICS:
             values = [v for f in figures if (v := getattr(f, metric)) is not None]
             row[metric] = round(float(np.mean(values)), 4) if values else None
+            row[f"{metric}_ci"] = interval(values) if values else None
         table[str(rate)] = row
     return table
+
+
+def interval(values: Sequence[float], draws: int = 2000) -> tuple[float, float]:
+    """95 % percentile bootstrap of a mean (Efron & Tibshirani 1993, chapter 13)."""
+    at = np.random.default_rng(5).integers(0, len(values), (draws, len(values)))
+    low, high = np.quantile(np.array(values)[at].mean(1), (0.025, 0.975))
+    return round(float(low), 4), round(float(high), 4)

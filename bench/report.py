@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 METRICS = ("evidence_recall", "full_support", "answer_kept")
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any], pictures: Mapping[str, Path] | None = None) -> str:
     """One Markdown table per set: a row per method, a column per metric and rate; the best in bold."""
     out = []
     for name, entry in result["sets"].items():
         rates = [str(r) for r in result["rates"]]
         heads = [f"{m.replace('_', ' ')} @{r}" for m in METRICS for r in rates]
         out.append(f"### {name} ({entry['examples']} questions)\n")
+        if pictures and name in pictures:
+            out.append(f"![{name}: metrics over the rate]({pictures[name].name})\n")
         out.append("| method | " + " | ".join(heads) + " | true rate |")
         out.append("|---" * (len(heads) + 2) + "|")
         columns = {(m, r): [v[r][m] for v in entry["methods"].values()] for m in METRICS for r in rates}
         for method, figures in entry["methods"].items():
-            cells = [cell(figures[r][m], columns[m, r]) for m in METRICS for r in rates]
+            cells = [cell(figures[r][m], columns[m, r], figures[r].get(f"{m}_ci")) for m in METRICS for r in rates]
             true = " / ".join(f"{figures[r]['rate']:.3f}" for r in rates)
             out.append(f"| {method} | " + " | ".join(cells) + f" | {true} |")
         out.append("")
     return "\n".join(out)
 
 
-def cell(value: float | None, column: list[float | None]) -> str:
+def cell(value: float | None, column: list[float | None], interval: tuple[float, float] | None = None) -> str:
+    """The mean, bold where it is the column's best, and half its 95 % interval."""
     if value is None:
         return "–"
     best = max(v for v in column if v is not None)
-    return f"**{value:.3f}**" if value == best else f"{value:.3f}"
+    shown = f"**{value:.3f}**" if value == best else f"{value:.3f}"
+    return f"{shown} ±{(interval[1] - interval[0]) / 2:.2f}" if interval else shown
 
 
 def plots(result: dict[str, Any], folder: Path) -> list[Path]:
@@ -46,11 +51,15 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
         figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 4), sharex=True)
         for axis, metric in zip(axes, METRICS, strict=True):
             for method, figures in entry["methods"].items():
-                points = [(float(r), f[metric]) for r, f in figures.items() if f[metric] is not None]
+                points = [(float(r), f[metric], f[f"{metric}_ci"]) for r, f in figures.items() if f[metric] is not None]
                 if points:
                     ours = method.endswith(".v1") and method != "lexical.v1"
-                    x, y = zip(*points, strict=True)
-                    axis.plot(x, y, marker="o", label=method, lw=2.5 if ours else 1.2, ls="-" if ours else "--")
+                    x, y, ci = zip(*points, strict=True)
+                    (line,) = axis.plot(
+                        x, y, marker="o", label=method, lw=2.5 if ours else 1.2, ls="-" if ours else "--"
+                    )
+                    if ours:
+                        axis.fill_between(x, *zip(*ci, strict=True), color=line.get_color(), alpha=0.12, lw=0)
             axis.set(title=metric.replace("_", " "), xlabel="rate (tokens kept)", ylim=(0, 1.02))
             axis.grid(alpha=0.3)
         handles, labels = axes[0].get_legend_handles_labels()
@@ -62,6 +71,48 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
         plt.close(figure)
         out.append(path)
     return out
+
+
+def reliability(bins: list[tuple[float, float, int]], path: Path, title: str) -> Path:
+    """Share of evidence over predicted probability, areas by number of sentences; the diagonal is what is promised."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(4.6, 4.4))
+    predicted, observed, count = zip(*bins, strict=True)
+    axis.plot((0, 1), (0, 1), color="0.6", lw=1)
+    axis.plot(predicted, observed, lw=1.5)
+    axis.scatter(predicted, observed, s=[12 + 3 * n**0.5 for n in count], zorder=3)
+    axis.set(title=title, xlabel="predicted probability", ylabel="share that is evidence", xlim=(0, 1), ylim=(0, 1))
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+    return path
+
+
+def page(result: dict[str, Any], pictures: list[Path]) -> str:
+    """The whole run as one Markdown page: how it was measured, a picture and a table per set, margins."""
+    facts, rates = result["facts"], " / ".join(str(r) for r in result["rates"])
+    lines = [
+        "# Does the answer survive?\n",
+        f"`laconic bench quality`, {facts['date']}: model {facts['model']} revision {facts['revision']} in "
+        f"{facts['profile']}, rates {rates} of the tokens in the model's own count, at least {result['documents']} "
+        f"documents per question; {facts['machine']}, {facts['versions']}.\n",
+        "**Evidence recall**: share of the annotated evidence's characters that is kept. **Full support**: questions "
+        "with at least 90 % of every piece of evidence kept. **Answer kept**: questions with an answer string in the "
+        "kept text. ± is half of a 95 % bootstrap interval; the best of a column is bold.\n",
+        table(result, {p.stem: p for p in pictures}),
+        "## Beside the better of BM25 and MiniLM cosine\n",
+        "Difference of `token.v1` on the same questions, with its 95 % bootstrap interval.\n",
+        "| set | rate | metric | baseline | difference | interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, entry in result["sets"].items():
+        lines += [f"| {name} | " + " | ".join(str(v) for v in row) + " |" for row in entry["margins"]]
+    return "\n".join([*lines, ""])
 
 
 def margins(result: dict[str, Any]) -> list[str]:

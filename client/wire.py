@@ -37,7 +37,7 @@ class Body(BaseModel):
 
 
 class BudgetBody(Body):
-    """Exactly one of three."""
+    """Exactly one of four."""
 
     rate: Annotated[float | None, Field(gt=0, le=1, allow_inf_nan=False, description="tokens out / tokens in")] = None
     tokens: Annotated[int | None, Field(ge=1, le=2**31 - 1, description="tokens out, in the reader's count")] = None
@@ -45,10 +45,14 @@ class BudgetBody(Body):
         float | None, Field(ge=0, le=1, allow_inf_nan=False, description="keep what is at least this probable")
     ] = None
 
+    recall: Annotated[
+        float | None, Field(gt=0, le=1, allow_inf_nan=False, description="share of the evidence expected to be kept")
+    ] = None
+
     @model_validator(mode="after")
     def one(self) -> BudgetBody:
-        if len([v for v in (self.rate, self.tokens, self.threshold) if v is not None]) != 1:
-            raise ValueError("give exactly one of rate, tokens, threshold")
+        if len([v for v in (self.rate, self.tokens, self.threshold, self.recall) if v is not None]) != 1:
+            raise ValueError("give exactly one of rate, tokens, threshold, recall")
         return self
 
 

@@ -12,11 +12,11 @@ from .select import Piece, above, within
 from .stages import Reader
 from .types import Budget, BudgetUnreachable, Request
 
-Logit = Callable[[float], float]  # from a probability to a score
+Least = Callable[[Budget], float]  # the lowest score that a budget without a count keeps
 
 
 def allocate(
-    request: Request, pieces: Sequence[Piece], total: int, reader: Reader, logit: Logit, order: Sequence[int]
+    request: Request, pieces: Sequence[Piece], total: int, reader: Reader, least: Least, order: Sequence[int]
 ) -> tuple[list[np.ndarray], list[str]]:
     """Kept units of every document, and warnings. Raises BudgetUnreachable unless the request says to warn."""
     warnings: list[str] = []
@@ -25,16 +25,16 @@ def allocate(
         budget = document.budget or (request.budget if request.scope == "document" else None)
         if budget is None or not document.compress or not len(pieces[i].units):
             continue
-        kept, excess = apply(budget, [pieces[i]], int(pieces[i].cost.sum()), reader, logit)
+        kept, excess = apply(budget, [pieces[i]], int(pieces[i].cost.sum()), reader, least)
         report(excess, request, f"documents.{i}.budget", warnings)
         narrowed[i] = replace(pieces[i], allowed=kept[0])
     if request.scope == "document":
         return [p.forced | p.allowed for p in narrowed], warnings
     if not sum(len(p.units) for p in narrowed):
         return [np.zeros(0, bool) for _ in narrowed], warnings
-    kept, excess = apply(request.budget, narrowed, total, reader, logit, request.separator, order)
+    kept, excess = apply(request.budget, narrowed, total, reader, least, request.separator, order)
     report(excess, request, "budget", warnings)
-    if not any(k.any() for k in kept) and request.budget.kind != "threshold":
+    if not any(k.any() for k in kept) and request.budget.kind in ("rate", "tokens"):
         warnings.append("the budget is smaller than the best unit: nothing is kept")
     return kept, warnings
 
@@ -44,13 +44,13 @@ def apply(
     pieces: Sequence[Piece],
     total: int,
     reader: Reader,
-    logit: Logit,
+    least: Least,
     separator: str = "",
     order: Sequence[int] | None = None,
 ) -> tuple[list[np.ndarray], int]:
     """One budget over some documents: kept units, and the forced units' excess in tokens."""
-    if budget.kind == "threshold":
-        return above(pieces, logit(budget.value)), 0
+    if budget.kind in ("threshold", "recall"):
+        return above(pieces, least(budget)), 0
     tokens = int(budget.value) if budget.kind == "tokens" else math.floor(budget.value * total)
     if tokens >= total:
         return [p.forced | p.allowed for p in pieces], 0

@@ -54,7 +54,7 @@ class Pipeline:
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
-        kept, warnings = allocate(request, pieces, total, self.reader, self.parts.logit, order)
+        kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
         return self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
 
     def _prepare(self, documents: Sequence[Document]) -> list[Prepared]:
@@ -151,6 +151,10 @@ def check(request: Request, parts: Parts) -> None:
     budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
     if not parts.calibrated and any(b.kind == "threshold" for b in budgets):
         raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")
+    if any(b.kind == "recall" for b in budgets) and not parts.recall:
+        raise InvalidRequest("nobody has measured this recipe's recall: no such budget", param="budget.recall")
+    if any(b.kind == "recall" for b in budgets) and not asked(request):
+        raise InvalidRequest("recall is of what a query asks for: it needs one", param="budget.recall")
     if request.top_documents is not None and request.top_documents < 1:
         raise InvalidRequest("top_documents must be at least 1", param="top_documents")
     if request.top_documents is not None and not asked(request):
@@ -164,8 +168,8 @@ def whole(request: Request, total: int) -> str | None:
     if request.order != "source" or any(d.budget for d in request.documents):
         return None
     kind, value = request.budget.kind, request.budget.value
-    if kind == "rate" and value >= 1:
-        return "rate is 1: the input is returned unchanged"
+    if kind in ("rate", "recall") and value >= 1:
+        return f"{kind} is 1: the input is returned unchanged"
     if kind == "tokens" and request.scope == "global" and total <= value:
         return f"the input has {total} tokens, the budget {int(value)}: it is returned unchanged"
     return None

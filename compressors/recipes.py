@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from .score_lexical import LexicalScorer
 from .score_token import TokenScorer
 from .split import SentenceSplitter, WholeSplitter
 from .stages import Scorer, Splitter
-from .types import InvalidRequest, UnitName, UnknownName
+from .types import Budget, InvalidRequest, UnitName, UnknownName
 
 
 def sigmoid(logit: float) -> float:
@@ -35,6 +35,7 @@ class Parts:
     calibrated: bool = False  # scores are logits of probabilities
     temperature: float = 1.0
     offset: float = 0.0
+    recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Scores as probabilities (Platt scaling, parameters from the card)."""
@@ -42,10 +43,17 @@ class Parts:
             return scores
         return 1 / (1 + np.exp(-np.clip(scores / self.temperature + self.offset, -60, 60)))
 
-    def logit(self, probability: float) -> float:
-        """The score at which `probability` begins."""
-        p = min(max(probability, 1e-12), 1 - 1e-12)
-        return (math.log(p / (1 - p)) - self.offset) * self.temperature
+    def logits(self, probabilities: np.ndarray) -> np.ndarray:
+        """The scores at which probabilities begin; the inverse of `probability`."""
+        p = np.clip(probabilities, 1e-12, 1 - 1e-12)
+        found: np.ndarray = (np.log(p / (1 - p)) - self.offset) * self.temperature
+        return found
+
+    def least(self, budget: Budget) -> float:
+        """The lowest score that a threshold or a wanted recall keeps."""
+        if budget.kind == "recall":
+            return next((t for r, t in self.recall if r >= budget.value), -math.inf)
+        return float(self.logits(np.array(budget.value)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +82,7 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         calibrated=True,
         temperature=card.temperature,
         offset=card.offset,
+        recall=card.recall,
     )
 
 
@@ -91,6 +100,7 @@ def _late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Par
         coherence_unasked=late.coherence_unasked,
         temperature=late.temperature,
         offset=late.offset,
+        recall=late.recall,
     )
 
 

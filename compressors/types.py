@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-BudgetKind = Literal["rate", "tokens", "threshold"]
+BudgetKind = Literal["rate", "tokens", "threshold", "recall"]
 Order = Literal["source", "relevance", "two_stage"]
 Scope = Literal["global", "document"]
 UnitName = Literal["token", "word", "sentence"]
@@ -45,16 +45,19 @@ class BudgetUnreachable(InvalidRequest):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How much may be kept. `value` is a fraction of input tokens, a token count, or a probability."""
+    """How much may be kept. `value` is a share of input tokens, a token count, a probability, or a share of evidence.
+
+    `recall` is the one that says what must not be lost: at least this share of the evidence is expected to be kept.
+    """
 
     kind: BudgetKind
     value: float
 
     def __post_init__(self) -> None:
-        low, high = {"rate": (0.0, 1.0), "tokens": (1, 2**31), "threshold": (0.0, 1.0)}[self.kind]
+        low, high = (1, 2**31) if self.kind == "tokens" else (0.0, 1.0)
         # written so that NaN fails too
-        if not (low <= self.value <= high) or (self.kind == "rate" and self.value == 0):
-            bounds = {"rate": "in (0, 1]", "tokens": "at least 1", "threshold": "in [0, 1]"}[self.kind]
+        if not (low <= self.value <= high) or (self.kind in ("rate", "recall") and self.value == 0):
+            bounds = {"tokens": "at least 1", "threshold": "in [0, 1]"}.get(self.kind, "in (0, 1]")
             raise InvalidRequest(f"budget.{self.kind} must be {bounds}", param=f"budget.{self.kind}")
 
 

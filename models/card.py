@@ -25,6 +25,7 @@ class LateFacts:
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
+    recall: Sequence[tuple[float, float]] = ()  # as of Card
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -52,6 +53,7 @@ class Card:
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
+    recall: Sequence[tuple[float, float]] = ()  # share of evidence wanted, lowest score to keep; rising
     late: LateFacts | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 

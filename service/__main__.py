@@ -38,6 +38,7 @@ def build() -> argparse.ArgumentParser:
     budget.add_argument("--rate", type=float, help="share of the tokens to keep (default 0.5)")
     budget.add_argument("--tokens", type=int, help="number of tokens to keep")
     budget.add_argument("--threshold", type=float, help="least probability to keep")
+    budget.add_argument("--recall", type=float, help="share of the evidence expected to be kept")
     c.add_argument("--unit", choices=("token", "word", "sentence"), help="what is kept or dropped as a whole")
     c.add_argument("--recipe", default="token.v1")
     c.add_argument("--reader", help="whose tokens count (default: the model's own)")

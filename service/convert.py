@@ -21,6 +21,8 @@ def budget(body: BudgetBody) -> Budget:
         return Budget(kind="rate", value=body.rate)
     if body.tokens is not None:
         return Budget(kind="tokens", value=body.tokens)
+    if body.recall is not None:
+        return Budget(kind="recall", value=body.recall)
     return Budget(kind="threshold", value=body.threshold or 0.0)
 
 

@@ -106,7 +106,7 @@ def compress(args: argparse.Namespace, settings: Settings) -> int:
     except UnicodeDecodeError as e:
         return fail(f"{args.file}: not UTF-8 at byte {e.start}")
     try:
-        given = {k: getattr(args, k) for k in ("rate", "tokens", "threshold") if getattr(args, k) is not None}
+        given = {k: getattr(args, k) for k in ("rate", "tokens", "threshold", "recall") if getattr(args, k) is not None}
         budget = BudgetBody(**(given or {"rate": 0.5}))
         body = CompressRequest(
             text=text, query=args.query, budget=budget, unit=args.unit, recipe=args.recipe, reader=args.reader

@@ -8,12 +8,13 @@ import lzma
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from laconic.bench.__main__ import main
 from laconic.bench.data import Example, examples
 from laconic.bench.latency import Answer, arrive, bare, bare_each, bodies, plot, saturate, summary
-from laconic.bench.quality import judge
+from laconic.bench.quality import interval, judge
 from laconic.bench.report import margins
 from laconic.compressors import Compressed, Result, Span
 
@@ -79,7 +80,21 @@ def test_bench_quality_end_to_end(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert methods["bm25"]["0.5"]["answer_kept"] == 1.0
     assert (out / "tiny.png").stat().st_size > 5000
     assert "| token.v1 |" in (out / "table.md").read_text()
+    page = (out / "report.md").read_text()
+    assert "![tiny: metrics over the rate](tiny.png)" in page
+    assert "| tiny | 0.25 | evidence_recall |" in page
     assert isinstance(margins(found), list)
+
+
+def test_intervals_hold_the_mean() -> None:
+    """A bootstrap interval holds its mean, narrows with more values, and is a point where nothing varies."""
+    rng = np.random.default_rng(1)
+    few, many = rng.random(20), rng.random(2000)
+    for values in (few, many):
+        low, high = interval(list(values))
+        assert low < values.mean() < high
+    assert np.ptp(interval(list(many))) < np.ptp(interval(list(few)))
+    assert interval([1.0] * 9) == (1.0, 1.0)
 
 
 def test_open_loop_load_accounts_for_every_request(address: str, tmp_path: Path) -> None:

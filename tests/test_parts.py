@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -21,6 +24,7 @@ from laconic.compressors import (
 )
 from laconic.compressors.rank import arrange
 from laconic.compressors.split import SentenceSplitter
+from laconic.compressors.types import UnitName
 from laconic.compressors.units import sentences
 from laconic.models import HfReader
 
@@ -158,6 +162,8 @@ def test_top_documents_drops_the_rest_but_lists_them(run: Pipeline) -> None:
         ("tokens", 0),
         ("tokens", float("nan")),
         ("threshold", 2),
+        ("recall", 0),
+        ("recall", 1.01),
     ],
 )
 def test_budgets_out_of_range_are_refused(kind: str, value: float) -> None:
@@ -199,3 +205,35 @@ def test_already_small_input_says_so(run: Pipeline) -> None:
     assert result.text == TEXT
     assert result.segments == 0
     assert "returned unchanged" in result.warnings[0]
+
+
+def test_recall_needs_a_query_and_a_measurement(run: Pipeline, reader: HfReader) -> None:
+    """A share of evidence means nothing without a question, or where nobody measured it; 1 is everything."""
+    documents = [Document(text=TEXT)]
+    measured = Pipeline(replace(run.parts, recall=[(0.8, 0.5), (0.9, -0.5)]), reader)
+    with pytest.raises(InvalidRequest, match="query"):
+        measured(Request(documents=documents, budget=Budget(kind="recall", value=0.9)))
+    with pytest.raises(InvalidRequest, match="measured"):
+        Pipeline(replace(run.parts, recall=()), reader)(
+            Request(documents=documents, query="who?", budget=Budget(kind="recall", value=0.9))
+        )
+    whole = measured(Request(documents=documents, query="who?", budget=Budget(kind="recall", value=1)))
+    assert whole.text == TEXT
+    assert measured.parts.least(Budget(kind="recall", value=0.7)) == 0.5
+    assert measured.parts.least(Budget(kind="recall", value=0.81)) == -0.5
+    assert measured.parts.least(Budget(kind="recall", value=0.95)) == -math.inf
+
+
+@pytest.mark.parametrize("unit", ["token", "word", "sentence"])
+def test_more_recall_keeps_more(run: Pipeline, reader: HfReader, unit: UnitName) -> None:
+    """What a smaller recall keeps, a larger one keeps too; exactly what its threshold would."""
+    parts = replace(run.parts, recall=[(0.5, 1.0), (0.7, 0.0), (0.9, -1.0)])
+    line = Pipeline(parts, reader)
+
+    def kept(budget: Budget) -> set[int]:
+        found = line(Request(documents=[Document(text=TEXT)], query="who built it?", budget=budget, unit=unit))
+        return {i for a, b in found.documents[0].spans for i in range(a, b) if not TEXT[i].isspace()}
+
+    few, some, most = (kept(Budget(kind="recall", value=r)) for r in (0.5, 0.7, 0.9))
+    assert few <= some <= most
+    assert some == kept(Budget(kind="threshold", value=float(parts.probability(np.array([0.0]))[0])))

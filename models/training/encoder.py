@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from .batches import Batch, Batcher
 from .data import Corpus, deletions, load
@@ -68,6 +69,14 @@ def prepare(c: TrainConfig) -> tuple[Network, Batcher]:
     return network, Batcher(corpus, dels, store, inputs)
 
 
+def resume(interaction: nn.Module, published: Path) -> None:
+    """Load the interaction of a model folder; raises ValueError where it is another network's."""
+    found = {k: v.float() for k, v in load_file(str(published / "interaction.safetensors")).items()}
+    missing, unexpected = interaction.load_state_dict(found, strict=False)
+    if unexpected or any("num_batches" not in k for k in missing):
+        raise ValueError(f"{published} holds another network: {[*missing, *unexpected][:3]}")
+
+
 def train(c: TrainConfig) -> Path:
     """Train the interaction block; returns the path of the checkpoint."""
     if finished(c):
@@ -76,6 +85,8 @@ def train(c: TrainConfig) -> Path:
     torch.set_num_threads(c.threads)
     network, batcher = prepare(c)
     block = network.interaction
+    if c.begin:
+        resume(block, c.begin)
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
         keep, _, relevance = scores(block, asked)

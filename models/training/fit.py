@@ -44,6 +44,7 @@ class TrainConfig:
     threads: int = 2
     limit: int | None = None
     every: int = 500
+    begin: Path | None = None  # model folder whose weights are trained on
 
 
 def to_device(b: Batch, device: str) -> Batch:
