@@ -51,9 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     a.add_argument("--models-dir", type=Path, default=None)
     a.add_argument("--out", type=Path, default=Path("build/calibration"), help="figures.json and the diagrams")
     a.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")
+    g = sub.add_parser("agnostic", help="without a question: sentence compression, answers to all questions kept")
+    g.add_argument("--data", type=Path, required=True, help="folder of evaluation sets")
+    g.add_argument(
+        "--train", type=Path, required=True, help="folder of training sets, for a threshold; groups left out"
+    )
+    g.add_argument("--rates", type=float, nargs="+", default=[0.33, 0.5])
+    g.add_argument("--count", type=int, default=300, help="passages, each with all its questions")
+    g.add_argument("--out", type=Path, default=Path("build/agnostic"))
+    g.add_argument("--models-dir", type=Path, default=None)
     args = parser.parse_args(argv)
     run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}
-    run |= {"cache": cache, "calibrate": calibrate}
+    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic}
     return run[args.what](args)
 
 
@@ -133,6 +142,25 @@ def calibrate(args: argparse.Namespace) -> int:
         reliability(result[recipe]["bins"], args.out / f"reliability-{recipe}.png", recipe)
         if args.write:
             write(args.write, recipe, result[recipe])
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0
+
+
+def agnostic(args: argparse.Namespace) -> int:
+    from laconic.models.training.data import held_out
+
+    from .agnostic import answers, deletion
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    compressor = Compressor(models_dir=args.models_dir)
+    result = {
+        "deletion": {
+            recipe: deletion(args.train, args.data, compressor.pipeline(recipe).parts.scorer, held_out)
+            for recipe in ("token.v1", "late.v1")
+        },
+        "answers": answers(args.data, compressor, args.out, rates=args.rates, count=args.count),
+    }
     (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
     return 0

@@ -91,23 +91,35 @@ def weights(cases: Sequence[Case]) -> np.ndarray:
     return np.array([1 / (len(count) * count[c.source]) for c in cases])
 
 
-def platt(cases: Sequence[Case]) -> tuple[float, float]:
-    """Temperature and offset with sigmoid(score / temperature + offset) the probability that a sentence is evidence."""
-    each = weights(cases)
+def flat(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All sentences: score, whether it is evidence, and a weight that lets every set and every question count alike."""
+    each = zip(cases, weights(cases), strict=True)
     x = np.concatenate([c.score for c in cases])
     y = np.concatenate([c.label for c in cases]).astype(np.float64)
-    w = np.concatenate([np.full(len(c.score), v / len(c.score)) for c, v in zip(cases, each, strict=True)])
-    a, b = 1.0, 0.0
-    for _ in range(50):  # Newton's method on two parameters
-        p = 1 / (1 + np.exp(-np.clip(a * x + b, -60, 60)))
-        slope, curve = w * (p - y), w * np.maximum(p * (1 - p), 1e-12)
-        gradient = np.array([(slope * x).sum(), slope.sum()])
+    return x, y, np.concatenate([np.full(len(c.score), w / len(c.score)) for c, w in each])
+
+
+def platt(cases: Sequence[Case]) -> tuple[float, float]:
+    """Temperature and offset with sigmoid(score / temperature + offset) the probability that a sentence is evidence."""
+    x, y, w = flat(cases)
+
+    def loss(at: np.ndarray) -> float:
+        z = at[0] * x + at[1]
+        return float((w * (np.logaddexp(0, z) - y * z)).sum())
+
+    base = float((w * y).sum() / w.sum())
+    now = np.array([0.0, np.log(base / (1 - base))])
+    for _ in range(100):  # Newton's method on two parameters, its steps halved until they help
+        p = 1 / (1 + np.exp(-np.clip(now[0] * x + now[1], -60, 60)))
+        slope, curve = w * (p - y), w * p * (1 - p)
         hessian = np.array([[(curve * x * x).sum(), (curve * x).sum()], [(curve * x).sum(), curve.sum()]])
-        step = np.linalg.solve(hessian, gradient)
-        a, b = a - step[0], b - step[1]
+        step = np.linalg.solve(hessian + 1e-12 * np.eye(2), np.array([(slope * x).sum(), slope.sum()]))
+        while loss(now - step) > loss(now) and np.abs(step).max() > 1e-9:
+            step = step / 2
+        now = now - step
         if np.abs(step).max() < 1e-8:
             break
-    return 1 / a, b
+    return float(1 / now[0]), float(now[1])
 
 
 def recall_at(c: Case, least: float) -> tuple[float, float]:
@@ -145,12 +157,15 @@ def coverage(cases: Sequence[Case], least: float) -> dict[str, tuple[float, floa
 
 def bins(cases: Sequence[Case], temperature: float, offset: float, count: int = 10) -> list[tuple[float, float, int]]:
     """For a reliability diagram: mean predicted probability, share of evidence, sentences; by tenths of probability."""
-    x = np.concatenate([c.score for c in cases])
-    y = np.concatenate([c.label for c in cases])
+    x, y, w = flat(cases)
     p = 1 / (1 + np.exp(-np.clip(x / temperature + offset, -60, 60)))
     at = np.minimum((p * count).astype(int), count - 1)
-    every = [(at == i) for i in range(count)]
-    return [(round(float(p[on].mean()), 4), round(float(y[on].mean()), 4), int(on.sum())) for on in every if on.any()]
+    out = []
+    for i in range(count):
+        if (on := at == i).any():
+            predicted, seen = (float(np.average(v[on], weights=w[on])) for v in (p, y))
+            out.append((round(predicted, 4), round(seen, 4), int(on.sum())))
+    return out
 
 
 def report(known: Sequence[Case], fresh: Sequence[Case], shown: Sequence[float] = (0.9, 0.95)) -> dict[str, Any]:

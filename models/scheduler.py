@@ -100,10 +100,6 @@ class Scheduler:
             raise job.error
         return [job.outputs[n] for n in range(len(inputs))]
 
-    def wait_estimate(self) -> float:
-        """Seconds until a forward added now would begin, were there one key."""
-        return self.tokens_waiting * self.seconds_per_token / self.workers
-
     def trouble(self) -> str | None:
         """What is wrong with the lane, or None: dead workers, a device that fails, a forward that does not return."""
         dead = sum(not t.is_alive() for t in self._threads)

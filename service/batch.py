@@ -118,7 +118,7 @@ class Batch(Response):
             work=work,
             gone=self.gone,
             seconds=math.inf,
-            stages={"parse": 0.0},
+            stages={},
         )
         while True:  # a batch is not in a hurry: it waits where a single request would be told to come back
             try:

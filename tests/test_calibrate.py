@@ -23,7 +23,8 @@ def cases(count: int, source: str, seed: int, shift: float = 0.0) -> list[Case]:
     for _ in range(count):
         score = rng.normal(0, 4, 40) + shift
         label = rng.random(40) < 1 / (1 + np.exp(-(0.5 * score - 2)))
-        label[score.argmax()] = True
+        if not label.any():
+            label[score.argmax()] = True
         evidence = label / label.sum()
         out.append(Case(source=source, score=score, tokens=rng.integers(5, 40, 40), evidence=evidence, label=label))
     return out
