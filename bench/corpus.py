@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 
 WORDS = 350  # of each document: about 512 tokens
 
@@ -18,6 +19,11 @@ def corpus(count: int) -> list[str]:
             module = __import__(name)
         except Exception:  # optional modules of this build
             continue
-        members = [module, *(m for _, m in inspect.getmembers(module) if inspect.isclass(m) or inspect.isroutine(m))]
-        text += " ".join(inspect.getdoc(m) or "" for m in members).split()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old names say so when they are looked at
+            members = [
+                module,
+                *(m for _, m in inspect.getmembers(module) if inspect.isclass(m) or inspect.isroutine(m)),
+            ]
+            text += " ".join(inspect.getdoc(m) or "" for m in members).split()
     return [" ".join(text[i * WORDS : (i + 1) * WORDS]) for i in range(min(count, len(text) // WORDS))]

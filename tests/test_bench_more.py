@@ -1,0 +1,77 @@
+"""The benches of the cache and of query-agnostic compression, small, through the real model."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from laconic.bench.__main__ import main
+from laconic.bench.agnostic import f1, survived
+from laconic.bench.cache import held, identical, reuse, timed
+from laconic.compressors import Compressor
+from laconic.service.cache import Lru, Tiers
+
+
+@pytest.fixture(scope="module")
+def bare() -> Compressor:
+    return Compressor(workers=1)
+
+
+@pytest.mark.parametrize("recipe", ["token.v1", "late.v1"])
+def test_cached_answers_are_identical(bare: Compressor, recipe: str) -> None:
+    """Random requests with a cache and without: nothing differs, and repeats run no model."""
+    cached = Compressor(workers=1, store=Tiers(Lru(1 << 24)))
+    found = identical(bare, cached, 100, recipe)
+    assert found == {"cases": 100, "different": 0, "forwards_after_the_first": 0}
+    first, again = (timed(cached, recipe, ["It rained. Ada came."], "who came?", r)[1] for r in (0.5, 0.6))
+    assert (first, again) == (0, 1)
+
+
+def test_edits_leave_most_segments(bare: Compressor) -> None:
+    """Over long documents most segments survive an edit."""
+    found = reuse(bare)
+    assert found["documents"] > 20
+    assert 0.8 < found["reused"] < 1
+
+
+def test_the_first_tier_is_bounded() -> None:
+    """A process of its own, filled several times over, holds about its bound."""
+    found = held(60_000, 8 << 20)
+    assert 0.5 < found["least"] <= found["most"] < 1.3
+
+
+def test_agnostic_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Deletion F1 and answers kept, from files to figures."""
+    pairs = [{"id": i, "original": f"The very old bridge {i} fell.", "keep": [[13, 20], [20, 28]]} for i in range(60)]
+    passage = {
+        "pid": "p",
+        "group": "g",
+        "title": None,
+        "text": "Ada built it in 1931. It rained. Nobody came, they say.",
+    }
+    queries = [
+        {"qid": str(i), "labels": [{"pid": "p", "evidence": [], "answers": []}], "answers": [a], "group": "g"}
+        for i, a in enumerate(("Ada", "1931", "nobody"))
+    ]
+    for name, rows in (("google-compression", pairs), ("squad.passages", [passage]), ("squad.queries", queries)):
+        with lzma.open(tmp_path / f"{name}.jsonl.xz", "wt", encoding="utf-8") as out:
+            out.writelines(json.dumps(r) + "\n" for r in rows)
+    both = ["--data", str(tmp_path), "--train", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["agnostic", *both]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["deletion"]["token.v1"]["sentences"] == 60
+    assert 0 < found["deletion"]["token.v1"]["f1"] <= 1
+    assert found["answers"]["questions"] == 3
+    assert set(found["answers"]["methods"]) == {"token.v1", "late.v1", "lexical.v1", "random", "lead", "stop-words"}
+
+
+def test_figures() -> None:
+    """F1 of kept tokens, and answers found whatever case and spacing."""
+    score, gold = np.array([2.0, -1.0, 1.0, 0.5]), np.array([True, False, True, False])
+    assert f1((score, gold), 0.9) == 1
+    assert f1((score, gold), 0.4) == pytest.approx(0.8)
+    assert survived("Built by ADA  Lovelace", [["ada lovelace"], ["Bob", "built"], ["never"]]) == pytest.approx(2 / 3)
