@@ -17,7 +17,7 @@ from laconic.compressors.pipeline import pooled
 from laconic.compressors.units import from_starts
 
 from .data import rows
-from .quality import interval
+from .quality import interval, plain
 from .scorers import baselines
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # as sentence compression counts: punctuation marks are tokens of their own
@@ -74,9 +74,9 @@ def answers(folder: Path, compressor: Compressor, work: Path, *, rates: Sequence
     chosen = [pid for pid, found in sorted(asked.items()) if len(found) >= 3][:count]
     reader = compressor.reader()
     ours = {n: compressor.pipeline(n).parts for n in ("token.v1", "late.v1", "lexical.v1")}
-    plain = {n: p for n, p in baselines(work).items() if n in ("random", "lead", "stop-words")}
+    rivals = {n: p for n, p in baselines(work).items() if n in ("random", "lead", "stop-words")}
     out: dict[str, Any] = {"passages": len(chosen), "questions": sum(len(asked[p]) for p in chosen), "methods": {}}
-    for name, parts in {**ours, **plain}.items():
+    for name, parts in {**ours, **rivals}.items():
         line = Pipeline(replace(parts, unit="word"), reader)
         row = {}
         for rate in rates:
@@ -95,5 +95,5 @@ def budget(rate: float) -> Budget:
 
 def survived(text: str, asked: Sequence[Sequence[str]]) -> float:
     """Share of questions of which an answer string is in the text."""
-    plain = " ".join(text.casefold().split())
-    return float(np.mean([any(" ".join(a.casefold().split()) in plain for a in answers) for answers in asked]))
+    kept = plain(text)
+    return float(np.mean([any(plain(a) in kept for a in answers) for answers in asked]))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request, Result
 from laconic.models import Card
+from laconic.models.training.platt import platt
 
 from .data import Example, examples, sets
 
@@ -99,29 +100,6 @@ def flat(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, np.concatenate([np.full(len(c.score), w / len(c.score)) for c, w in each])
 
 
-def platt(cases: Sequence[Case]) -> tuple[float, float]:
-    """Temperature and offset with sigmoid(score / temperature + offset) the probability that a sentence is evidence."""
-    x, y, w = flat(cases)
-
-    def loss(at: np.ndarray) -> float:
-        z = at[0] * x + at[1]
-        return float((w * (np.logaddexp(0, z) - y * z)).sum())
-
-    base = float((w * y).sum() / w.sum())
-    now = np.array([0.0, np.log(base / (1 - base))])
-    for _ in range(100):  # Newton's method on two parameters, its steps halved until they help
-        p = 1 / (1 + np.exp(-np.clip(now[0] * x + now[1], -60, 60)))
-        slope, curve = w * (p - y), w * p * (1 - p)
-        hessian = np.array([[(curve * x * x).sum(), (curve * x).sum()], [(curve * x).sum(), curve.sum()]])
-        step = np.linalg.solve(hessian + 1e-12 * np.eye(2), np.array([(slope * x).sum(), slope.sum()]))
-        while loss(now - step) > loss(now) and np.abs(step).max() > 1e-9:
-            step = step / 2
-        now = now - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(1 / now[0]), float(now[1])
-
-
 def recall_at(c: Case, least: float) -> tuple[float, float]:
     """Share of evidence and of tokens kept when every sentence scored at least `least` is."""
     on = c.score >= least
@@ -170,7 +148,7 @@ def bins(cases: Sequence[Case], temperature: float, offset: float, count: int = 
 
 def report(known: Sequence[Case], fresh: Sequence[Case], shown: Sequence[float] = (0.9, 0.95)) -> dict[str, Any]:
     """What the card says: scaling, thresholds, and what they keep of the other half of `known` and of `fresh`."""
-    temperature, offset = platt(known)
+    temperature, offset = platt(*flat(known))
     halves = [list(known[0::2]), list(known[1::2])]
     out: dict[str, Any] = {
         "questions": len(known),

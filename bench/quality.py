@@ -48,14 +48,19 @@ class Figures:
     rate: float
 
 
+def plain(text: str) -> str:
+    """As answers are compared: without case, one blank between words."""
+    return " ".join(text.casefold().split())
+
+
 def judge(example: Example, result: Result) -> Figures:
     """Characters of evidence inside kept spans; answers as strings of the kept text."""
     kept = []
     for document, start, end in example.evidence:
         inside = sum(max(0, min(e, end) - max(s, start)) for s, e in result.documents[document].spans)
         kept.append((inside, end - start))
-    text = " ".join(result.text.casefold().split())
-    answers = [" ".join(a.casefold().split()) for a in example.answers]
+    text = plain(result.text)
+    answers = [plain(a) for a in example.answers]
     return Figures(
         evidence_recall=sum(i for i, _ in kept) / sum(n for _, n in kept) if kept else None,
         full_support=float(all(i >= 0.9 * n for i, n in kept)) if kept else None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from laconic.models import Model
+from laconic.models import Model, Scoring
 
 from .cached import CachedScorer, Store, fingerprint
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
@@ -69,6 +70,11 @@ class Recipe:
     scores: str = ""  # version of how scores are made: recipes of one version share what is cached
 
 
+def meaning(s: Scoring) -> dict[str, Any]:
+    """The fields of Parts that a card decides for a head."""
+    return {f: getattr(s, f) for f in ("coherence", "coherence_unasked", "temperature", "offset", "recall")}
+
+
 def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
     if model is None:
         raise InvalidRequest(f"recipe {recipe.name} needs a model", param="model")
@@ -77,12 +83,8 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         splitter=SentenceSplitter(lambda texts: [e.spans for e in model.tokenizer.encode(texts)], card.segment_tokens),
         scorer=TokenScorer(model.backend, model.tokenizer),
         unit=recipe.unit,
-        coherence=card.coherence,
-        coherence_unasked=card.coherence_unasked,
         calibrated=True,
-        temperature=card.temperature,
-        offset=card.offset,
-        recall=card.recall,
+        **meaning(card),
     )
 
 
@@ -96,11 +98,7 @@ def _late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Par
     return replace(
         _token_parts(recipe, model, store),
         scorer=LateScorer(encoder, model.backend, model.tokenizer, late),
-        coherence=late.coherence,
-        coherence_unasked=late.coherence_unasked,
-        temperature=late.temperature,
-        offset=late.offset,
-        recall=late.recall,
+        **meaning(late),
     )
 
 
@@ -131,7 +129,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="late.v1",
-            summary="as token.v1, from segments encoded once: a new question over known texts is ten times cheaper",
+            summary="as token.v1, from segments encoded once: a new question over known texts only runs a light head",
             source="late interaction: ColBERT (SIGIR 2020), PreTTR (SIGIR 2020); distilled from token.v1",
             unit="word",
             needs_model=True,

@@ -1,7 +1,7 @@
 """Token ids in, arrays out: backends, cards, tokenizers and the loading of weights."""
 
 from .backend import Backend, Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
-from .card import Card, LateFacts
+from .card import Card, LateFacts, Scoring
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
 from .load import Model, ModelError, load_model, load_tokenizer
@@ -30,6 +30,7 @@ __all__ = [
     "ModelInput",
     "ModelOutput",
     "Scheduler",
+    "Scoring",
     "TextTokenizer",
     "TiktokenReader",
     "Work",

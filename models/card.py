@@ -15,28 +15,37 @@ class CardError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LateFacts:
-    """The coder and head of `late.v1`: their files by profile, bytes per token, and how their scores combine."""
+class Scoring:
+    """What a head's scores mean.
 
-    files: Mapping[str, Sequence[str]]
-    code: int
+    `temperature` and `offset` turn them into probabilities; `coherence` (with a query, and without one) and
+    `relevance_weight` say how token, sentence and segment scores combine; `recall` has, rising, a share of evidence
+    that may be wanted and the lowest score to keep for it.
+    """
+
     temperature: float = 1.0
     offset: float = 0.0
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
-    recall: Sequence[tuple[float, float]] = ()  # as of Card
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    recall: Sequence[tuple[float, float]] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class LateFacts(Scoring):
+    """The coder and head of `late.v1`: their files by profile, and bytes per token."""
+
+    files: Mapping[str, Sequence[str]]
+    code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(Scoring):
     """What `card.json` beside the weights says.
 
     `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in model tokens;
-    `temperature` and `offset` turn scores into probabilities; `coherence` (with a query, and without one) and
-    `relevance_weight` say how token, sentence and segment scores combine; `files` maps each profile to its
-    ONNX files (see OnnxBackend); `sha256` covers every file.
+    `files` maps each profile to its ONNX files (see OnnxBackend); `sha256` covers every file.
     """
 
     name: str
@@ -48,14 +57,7 @@ class Card:
     segment_tokens: int = 240
     query_tokens: int = 64
     title_tokens: int = 16
-    temperature: float = 1.0
-    offset: float = 0.0
-    coherence: float = 0.0
-    coherence_unasked: float = 0.0
-    relevance_weight: float = 0.0
-    recall: Sequence[tuple[float, float]] = ()  # share of evidence wanted, lowest score to keep; rising
     late: LateFacts | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 
     @staticmethod
     def read(folder: Path) -> Card:

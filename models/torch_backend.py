@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
@@ -25,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from .backend import Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
 from .training.late import Late, LateConfig, Side
-from .training.network import Attention, Network, NetworkConfig
+from .training.network import Attention, Network, NetworkConfig, fill
 
 log = logging.getLogger("laconic.engine")
 LEAST, MOST = 2_048, 131_072  # tokens of a batch tried when warming up
@@ -102,13 +101,6 @@ def open_late(folder: Path) -> Late:
     late = Late(config, torch.zeros(vocabulary))
     fill(late, folder / "late.safetensors")
     return late.eval().requires_grad_(False)
-
-
-def fill(module: nn.Module, path: Path) -> None:
-    """Load weights kept in half precision; raises ValueError where they are another network's."""
-    missing, unexpected = module.load_state_dict({k: v.float() for k, v in load_file(str(path)).items()}, strict=False)
-    if unexpected or any("num_batches" not in k for k in missing):
-        raise ValueError(f"{path} holds another network: {[*missing, *unexpected][:3]}")
 
 
 def open_backend(card: Card, folder: Path, device: str, dtype: str) -> TorchBackend:

@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from laconic.client.wire import BatchAnswer, CompressRequest
 from laconic.compressors import Compressor
@@ -22,6 +22,9 @@ from laconic.models import Work
 
 from .errors import describe
 from .handle import answer
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class BatchError(ValueError):
@@ -95,34 +98,37 @@ def one(compressor: Compressor, number: int, line: str) -> str:
     return json.dumps({"request": digest(line), **row}, ensure_ascii=False) + "\n"
 
 
-def run(compressor: Compressor, source: Path, target: Path, workers: int) -> tuple[int, int]:
-    """Answer what is not answered yet, with a progress bar; returns (answers in the file, failures among them)."""
+def progress() -> Any:
+    """The progress bar of work on a file."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, Future[R]]]:
+    """Each item with what its work will come to, in order; no more than twice `workers` are begun ahead."""
+    window: deque[tuple[T, Future[R]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            window.append((item, pool.submit(work, item)))
+            if len(window) >= 2 * workers:
+                yield window.popleft()
+        while window:
+            yield window.popleft()
+
+
+def run(compressor: Compressor, source: Path, target: Path, workers: int) -> tuple[int, int]:
+    """Answer what is not answered yet, with a progress bar; returns (answers in the file, failures among them)."""
     lines = target.with_name(target.name + ".lines") if target.suffix == ".parquet" else target
     total = sum(1 for _ in requests(source))
     begun = done(lines, requests(source))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        lines.open("a", encoding="utf-8") as out,
-        ThreadPoolExecutor(workers) as pool,
-        Progress(*columns, transient=False) as bar,
-    ):
+    todo = islice(enumerate(requests(source)), begun, None)
+    with lines.open("a", encoding="utf-8") as out, progress() as bar:
         task = bar.add_task(source.name, total=total, completed=begun)
-        window: deque[Future[str]] = deque()
-
-        def settle() -> None:
-            out.write(window.popleft().result())
+        for _, answered in in_order(lambda item: one(compressor, *item), todo, workers):
+            out.write(answered.result())
             out.flush()
             bar.advance(task)
-
-        todo = islice(enumerate(requests(source)), begun, None)
-        for number, line in todo:
-            window.append(pool.submit(one, compressor, number, line))
-            if len(window) >= 2 * workers:
-                settle()
-        while window:
-            settle()
         os.fsync(out.fileno())
     with lines.open(encoding="utf-8") as answers:
         failed = sum(json.loads(line)["status"] != 200 for line in answers)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from laconic.compressors import Budget, Compressor, Document, LaconicError, Requ
 from laconic.models import Work, current
 
 from .cache import Remote
-from .filebatch import requests
+from .filebatch import in_order, progress, requests
 
 FULL = 4 * 1024 * 1024  # bytes waiting to be written at which the computing waits
 
@@ -36,33 +35,30 @@ class Warmed:
 
 def run(compressor: Compressor, remote: Remote, source: Path, *, recipe: str, key: str, workers: int) -> Warmed:
     """Score every document of a .jsonl or .parquet file, with a progress bar; raises BatchError."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     out = Warmed()
     total = sum(1 for _ in requests(source))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with ThreadPoolExecutor(workers) as pool, Progress(*columns) as bar:
-        task = bar.add_task(source.name, total=total)
-        window: deque[tuple[int, Future[tuple[int, int]]]] = deque()
 
-        def settle() -> None:
-            number, future = window.popleft()
+    def score(item: tuple[int, str]) -> tuple[int, int]:
+        return contextvars.Context().run(one, compressor, item[1], recipe, key)
+
+    with progress() as bar:
+        task = bar.add_task(source.name, total=total)
+        for (number, _), scored in in_order(score, enumerate(paced(remote, requests(source)), 1), workers):
             try:
-                segments, held = future.result()
+                segments, held = scored.result()
                 out.documents, out.segments, out.held = out.documents + 1, out.segments + segments, out.held + held
             except (ValidationError, LaconicError):
                 out.wrong += (number,)
             bar.advance(task)
-
-        for number, line in enumerate(requests(source), 1):
-            while remote.waiting > FULL and not remote.breaker.open:
-                time.sleep(0.01)
-            window.append((number, pool.submit(contextvars.Context().run, one, compressor, line, recipe, key)))
-            if len(window) >= 2 * workers:
-                settle()
-        while window:
-            settle()
     return out
+
+
+def paced(remote: Remote, lines: Iterable[str]) -> Iterator[str]:
+    """The lines, no faster than Redis takes what is made of them."""
+    for line in lines:
+        while remote.waiting > FULL and not remote.breaker.open:
+            time.sleep(0.01)
+        yield line
 
 
 def one(compressor: Compressor, line: str, recipe: str, key: str) -> tuple[int, int]:

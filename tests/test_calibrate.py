@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from laconic.bench.__main__ import main
-from laconic.bench.calibrate import Case, bins, coverage, platt, recall_at, report, thresholds, weights
+from laconic.bench.calibrate import Case, bins, coverage, flat, recall_at, report, thresholds, weights
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
+from laconic.models.training.platt import platt
 
 
 def cases(count: int, source: str, seed: int, shift: float = 0.0) -> list[Case]:
@@ -33,7 +34,7 @@ def cases(count: int, source: str, seed: int, shift: float = 0.0) -> list[Case]:
 def test_scaling_finds_what_was_put_in() -> None:
     """Platt scaling recovers temperature and offset, and its probabilities are frequencies."""
     made = cases(3000, "a", 1)
-    temperature, offset = platt(made)
+    temperature, offset = platt(*flat(made))
     assert temperature == pytest.approx(2, abs=0.1)
     assert offset == pytest.approx(-2, abs=0.15)
     assert all(abs(p - seen) < 0.05 for p, seen, n in bins(made, temperature, offset) if n > 500)

@@ -16,6 +16,7 @@ from torch import nn
 from .batches import Batcher
 from .data import held_out
 from .fit import TrainConfig, scores, to_device
+from .platt import platt
 
 RATES = (0.1, 0.25, 0.5)
 
@@ -83,22 +84,11 @@ def mean_recall(cases: list[Case], weight: float, coherence: float) -> float:
     return float(np.mean([np.mean(v) for v in by.values()]))
 
 
-def platt(cases: list[Case], weight: float) -> tuple[float, float]:
-    """Temperature and offset with sigmoid(score / temperature + offset) the probability of evidence."""
+def scaling(cases: list[Case], weight: float) -> tuple[float, float]:
+    """Temperature and offset that make a sentence's score the logit of its probability of being evidence."""
     x = np.concatenate([pooled(k.keep + weight * k.relevance, k.sentence) for k in cases])
-    y = np.concatenate([pooled(k.label, k.sentence) >= 0.5 for k in cases])
-    a, b = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
-    xs, ys = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
-    optimizer = torch.optim.LBFGS([a, b], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(a * xs + b, ys)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return 1 / float(a), float(b)
+    y = np.concatenate([pooled(k.label, k.sentence) >= 0.5 for k in cases]).astype(np.float64)
+    return platt(x, y, np.full(len(x), 1 / len(x)))
 
 
 def choose(cases: list[Case]) -> dict[str, float]:
@@ -109,7 +99,7 @@ def choose(cases: list[Case]) -> dict[str, float]:
     """
     grid = {w: mean_recall(cases, w, 1.0) for w in (0.0, 0.1, 0.25, 0.5, 1.0)}
     weight = max(grid, key=lambda w: grid[w])
-    temperature, offset = platt(cases, weight)
+    temperature, offset = scaling(cases, weight)
     return {
         "relevance_weight": weight,
         "coherence": 1.0,

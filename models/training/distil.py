@@ -17,9 +17,10 @@ from ..card import Card, LateFacts, digest
 from ..export import late_to_onnx
 from .batches import Batch, Batcher
 from .calibrate import choose, collect
-from .encoder import prepare, resume
+from .encoder import prepare
 from .fit import TrainConfig, better, develop, finished, fit, label_losses, scores, total
 from .late import Late, LateConfig
+from .network import fill
 from .publish import training_facts
 
 SAMPLE = 200_000  # token states the first directions are found in
@@ -29,7 +30,7 @@ AGREE, SORT = 0.3, 0.1  # weights of agreement on tokens and on relevance, besid
 def teacher(c: TrainConfig, published: Path) -> tuple[nn.Module, Batcher]:
     """The interaction of a model folder, and the training inputs with their states."""
     network, batcher = prepare(c)
-    resume(network.interaction, published)
+    fill(network.interaction, published / "interaction.safetensors")
     return network.interaction.to(c.device).eval().requires_grad_(False), batcher
 
 

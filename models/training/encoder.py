@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from .batches import Batch, Batcher
 from .data import Corpus, deletions, load
 from .fit import TrainConfig, finished, fit, label_losses, scores, total
-from .network import Network, NetworkConfig
+from .network import Network, NetworkConfig, fill
 from .states import Encode, StateStore
 
 
@@ -69,14 +68,6 @@ def prepare(c: TrainConfig) -> tuple[Network, Batcher]:
     return network, Batcher(corpus, dels, store, inputs)
 
 
-def resume(interaction: nn.Module, published: Path) -> None:
-    """Load the interaction of a model folder; raises ValueError where it is another network's."""
-    found = {k: v.float() for k, v in load_file(str(published / "interaction.safetensors")).items()}
-    missing, unexpected = interaction.load_state_dict(found, strict=False)
-    if unexpected or any("num_batches" not in k for k in missing):
-        raise ValueError(f"{published} holds another network: {[*missing, *unexpected][:3]}")
-
-
 def train(c: TrainConfig) -> Path:
     """Train the interaction block; returns the path of the checkpoint."""
     if finished(c):
@@ -86,7 +77,7 @@ def train(c: TrainConfig) -> Path:
     network, batcher = prepare(c)
     block = network.interaction
     if c.begin:
-        resume(block, c.begin)
+        fill(block, c.begin / "interaction.safetensors")
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
         keep, _, relevance = scores(block, asked)

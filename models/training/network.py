@@ -259,3 +259,10 @@ class Network(nn.Module):
         states = self.encode(input_ids, parts)
         keep, agnostic, relevance = self.interaction(input_ids, states, parts == 1, parts == 2)
         return keep, agnostic, relevance
+
+
+def fill(module: nn.Module, path: Path) -> None:
+    """Load published weights, kept in half precision; raises ValueError where they are another network's."""
+    missing, unexpected = module.load_state_dict({k: v.float() for k, v in load_file(str(path)).items()}, strict=False)
+    if unexpected or any("num_batches" not in k for k in missing):
+        raise ValueError(f"{path} holds another network: {[*missing, *unexpected][:3]}")
