@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     q.add_argument("--documents", type=int, default=10, help="least documents per question")
     q.add_argument("--sets", nargs="*", default=[], help="only these sets")
     q.add_argument("--models-dir", type=Path, default=None)
+    q.add_argument("--profile", default="cpu-int8")
     p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
     p.add_argument("--out", type=Path, default=Path("build/peers"))
     p.add_argument("--documents", type=int, default=64)
@@ -60,20 +61,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     g.add_argument("--count", type=int, default=300, help="passages, each with all its questions")
     g.add_argument("--out", type=Path, default=Path("build/agnostic"))
     g.add_argument("--models-dir", type=Path, default=None)
+    e = sub.add_parser("edu", help="discourse units beside annotated ones")
+    e.add_argument("--data", type=Path, required=True, help="folder of edu-*.jsonl.xz")
+    e.add_argument("--profile", default="cpu-int8")
+    e.add_argument("--models-dir", type=Path, default=None)
     args = parser.parse_args(argv)
     run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}
-    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic}
+    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic, "edu": edu}
     return run[args.what](args)
 
 
 def quality(args: argparse.Namespace) -> int:
-    from .quality import measure
+    from laconic.service.cache import Lru, Tiers
+
+    from .quality import KEPT, measure
     from .report import margins, page, plots, table
 
     args.out.mkdir(parents=True, exist_ok=True)
     result = measure(
         args.data,
-        Compressor(models_dir=args.models_dir),
+        Compressor(models_dir=args.models_dir, profile=args.profile, store=Tiers(Lru(KEPT))),
         work=args.out,
         rates=args.rates,
         count=args.count,
@@ -163,6 +170,14 @@ def agnostic(args: argparse.Namespace) -> int:
     }
     (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
+    return 0
+
+
+def edu(args: argparse.Namespace) -> int:
+    from .discourse import compare
+
+    compressor = Compressor(models_dir=args.models_dir, profile=args.profile)
+    print(json.dumps(compare(args.data, compressor.pipeline("edu.v1").parts)))
     return 0
 
 

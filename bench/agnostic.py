@@ -73,11 +73,11 @@ def answers(folder: Path, compressor: Compressor, work: Path, *, rates: Sequence
             asked[label["pid"]].append(q["answers"])
     chosen = [pid for pid, found in sorted(asked.items()) if len(found) >= 3][:count]
     reader = compressor.reader()
-    ours = {n: compressor.pipeline(n).parts for n in ("token.v1", "late.v1", "lexical.v1")}
+    ours = {n: compressor.pipeline(n).parts for n in ("token.v1", "late.v1", "edu.v1", "lexical.v1")}
     rivals = {n: p for n, p in baselines(work).items() if n in ("random", "lead", "stop-words")}
     out: dict[str, Any] = {"passages": len(chosen), "questions": sum(len(asked[p]) for p in chosen), "methods": {}}
     for name, parts in {**ours, **rivals}.items():
-        line = Pipeline(replace(parts, unit="word"), reader)
+        line = Pipeline(parts if name == "edu.v1" else replace(parts, unit="word"), reader)
         row = {}
         for rate in rates:
             kept = [

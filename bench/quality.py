@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from laconic.compressors import RECIPES, Budget, Compressor, Document, Pipeline, Reader, Request, Result, Scorer, Scores
+from laconic.compressors import Budget, Compressor, Document, Pipeline, Reader, Request, Result, Scorer, Scores
 from laconic.compressors import Segment as Seg
 from laconic.models.onnx_backend import usable_cores
 
 from .data import Example, examples, sets
 from .scorers import baselines
 
-OURS = ("token.v1", "late.v1", "sentence.v1", "lexical.v1")
+OURS = ("token.v1", "late.v1", "edu.v1", "sentence.v1", "lexical.v1")
+KEPT = 256 << 20  # bytes of scores: every rate and unit is selected from one scoring
 METRICS = ("evidence_recall", "full_support", "answer_kept", "rate")
 
 
@@ -89,11 +90,9 @@ class Memo:
 
 
 def methods(compressor: Compressor, work: Path) -> dict[str, Pipeline]:
-    """Ours and the baselines, all counting in the model's own tokens; ours share one scoring."""
+    """Ours and the baselines, all counting in the model's own tokens."""
     reader = Memo(compressor.reader())
-    ours = {name: compressor.pipeline(name).parts for name in OURS}
-    scorers = {RECIPES[n].scores or n: Once(p.scorer) for n, p in ours.items()}
-    made = {n: replace(p, scorer=scorers[RECIPES[n].scores or n]) for n, p in ours.items()}
+    made = {name: compressor.pipeline(name).parts for name in OURS}
     made |= {n: replace(p, scorer=Once(p.scorer)) for n, p in baselines(work).items()}
     return {name: Pipeline(p, reader) for name, p in made.items()}
 

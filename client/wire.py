@@ -88,7 +88,7 @@ class CompressRequest(Body):
     model: Name | None = None
     budget: BudgetBody = BudgetBody(rate=0.5)
     reader: Annotated[Name | None, Field(description="whose tokens count; default: the model's own")] = None
-    unit: Literal["token", "word", "sentence"] | None = None
+    unit: Literal["token", "word", "edu", "sentence"] | None = None
     scope: Annotated[Literal["global", "document"], Field(description="one budget for all, or for each")] = "global"
     keep: KeepBody = KeepBody()
     order: Literal["source", "relevance", "two_stage"] = "source"
@@ -97,7 +97,8 @@ class CompressRequest(Body):
     on_over_budget: Literal["error", "warn"] = "error"
     timeout_ms: Annotated[int | None, Field(ge=1, le=600_000, description="answer within this, or 429 or 504")] = None
     returns: Annotated[
-        list[Literal["text", "spans", "scores"]], Field(alias="return", max_length=3, description="parts wanted")
+        list[Literal["text", "spans", "scores", "tree"]],
+        Field(alias="return", max_length=4, description="parts wanted"),
     ] = ["text", "spans"]
 
     model_config = ConfigDict(
@@ -120,6 +121,16 @@ class CompressRequest(Body):
         return self
 
 
+class NodeAnswer(Body):
+    """One node of a document's structure; `parent` is a number in the same list, absent where that is the document."""
+
+    kind: Literal["section", "item", "paragraph", "edu", "sentence"]
+    start: int
+    end: int
+    parent: int | None = None
+    kept: bool
+
+
 class DocumentAnswer(Body):
     """One document's kept text: exactly its spans (half-open character offsets) joined."""
 
@@ -128,6 +139,7 @@ class DocumentAnswer(Body):
     spans: list[tuple[int, int]] | None = None
     scores: Annotated[list[tuple[int, int, float]] | None, Field(description="start, end, score of each unit")] = None
     score: Annotated[float | None, Field(description="probability that it answers the query")] = None
+    tree: Annotated[list[NodeAnswer] | None, Field(description="headings, lists, paragraphs and their units")] = None
     tokens_in: int
     tokens_out: int
     cached: Annotated[str, Field(description="segments answered from the cache / segments")]

@@ -3,11 +3,13 @@
 from .compressor import Compressor
 from .pipeline import Pipeline
 from .recipes import DEFAULT, RECIPES, Parts, Recipe, parts
-from .stages import Reader, Scorer, Splitter
+from .stages import Reader, Scorer, Segmenter, Splitter
+from .structure import Node, tree
 from .types import (
     Budget,
     BudgetUnreachable,
     Compressed,
+    Discourse,
     Document,
     InvalidRequest,
     Keep,
@@ -28,10 +30,12 @@ __all__ = [
     "BudgetUnreachable",
     "Compressed",
     "Compressor",
+    "Discourse",
     "Document",
     "InvalidRequest",
     "Keep",
     "LaconicError",
+    "Node",
     "Parts",
     "Pipeline",
     "Reader",
@@ -41,9 +45,11 @@ __all__ = [
     "Scorer",
     "Scores",
     "Segment",
+    "Segmenter",
     "Span",
     "Splitter",
     "Units",
     "UnknownName",
     "parts",
+    "tree",
 ]

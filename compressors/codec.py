@@ -13,6 +13,7 @@ import struct
 import numpy as np
 
 from .score_token import BOUND, STEP, quantize
+from .types import Discourse
 
 FORMAT = 1
 _HEAD = struct.Struct("<BBI")  # format, wide spans, tokens
@@ -80,6 +81,22 @@ def unpack_codes(value: bytes, width: int) -> tuple[np.ndarray, np.ndarray, np.n
         return None
     ids = np.ascontiguousarray(rows[:, :2]).view("<u2").reshape(-1).astype(np.int64)
     return found[0], ids, np.ascontiguousarray(rows[:, 2:]).view(np.int8)
+
+
+def pack_edus(d: Discourse) -> bytes:
+    """One segment's discourse units as starts and heads, four bytes each."""
+    return _HEAD.pack(FORMAT, 0, len(d.starts)) + np.concatenate([d.starts, d.heads]).astype("<i4").tobytes()
+
+
+def unpack_edus(value: bytes) -> Discourse | None:
+    """Discourse units exactly as they were packed; None where the value is not of this format."""
+    if len(value) < _HEAD.size:
+        return None
+    version, wide, count = _HEAD.unpack_from(value)
+    if version != FORMAT or wide or len(value) != _HEAD.size + 8 * count:
+        return None
+    starts, found = np.frombuffer(value, "<i4", offset=_HEAD.size).astype(np.int64).reshape(2, count)
+    return Discourse(starts=starts, heads=found)
 
 
 def seal(key: bytes, value: bytes, secret: bytes) -> bytes:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from . import units as cutting
 from .allocate import allocate
+from .edu import assemble, depth, inside
 from .forced import forced
 from .rank import arrange, by_relevance
 from .recipes import Parts, sigmoid
 from .render import join, spans_of
 from .select import Piece
 from .stages import Reader
-from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Units
+from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Units
 
+T = TypeVar("T")
 LOWEST = -1e9  # score of a unit no piece falls into
 
 
@@ -46,11 +49,10 @@ class Pipeline:
             return as_is(request, documents, total, unchanged)
         segments = self.parts.splitter(request.documents, [p.sentences for p in documents])
         scores = self.parts.scorer(request.query, segments)
-        grouped: list[list[Scores]] = [[] for _ in documents]
-        for segment, score in zip(segments, scores, strict=True):
-            grouped[segment.document].append(score)
+        grouped = by_document(segments, scores, len(documents))
         best = [max((s.relevance for s in g), default=LOWEST) for g in grouped]
-        pieces = [self._piece(request, p, g) for p, g in zip(documents, grouped, strict=True)]
+        units = self._units(request, documents, segments)
+        pieces = [self._piece(request, p, u, g) for p, u, g in zip(documents, units, grouped, strict=True)]
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
@@ -64,23 +66,32 @@ class Pipeline:
             for d, t, spans in zip(documents, texts, self.reader.spans(texts), strict=True)
         ]
 
-    def _piece(self, request: Request, p: Prepared, scores: Sequence[Scores]) -> Piece:
+    def _units(self, request: Request, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
+        """What the selector keeps or drops of each document."""
         unit = request.unit or self.parts.unit
         if unit == "sentence":
-            units = p.sentences
-        elif unit == "word":
-            units = cutting.words(p.text)
-        else:
-            units = cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text))
+            return [p.sentences for p in documents]
+        if unit == "word":
+            return [cutting.words(p.text) for p in documents]
+        if unit == "token":
+            return [cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text)) for p in documents]
+        assert self.parts.segmenter is not None  # see check
+        own = by_document(segments, segments, len(documents))
+        found = by_document(segments, self.parts.segmenter(segments), len(documents))
+        return [assemble(len(p.text), s, d) for p, s, d in zip(documents, own, found, strict=True)]
+
+    def _piece(self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores]) -> Piece:
         coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
+        sunk = 0.0 if asked(request) else self.parts.depth * depth(units)
         at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
         return Piece(
             text=p.text,
             units=units,
-            score=self._unit_scores(units, p.sentences, scores, coherence),
+            score=self._unit_scores(units, p.sentences, scores, coherence) - sunk,
             forced=forced(p.document, units, p.sentences, request.keep),
             cost=np.bincount(at, minlength=len(units)),
             allowed=np.ones(len(units), bool),
+            heads=inside(units, p.sentences),
         )
 
     @staticmethod
@@ -151,6 +162,8 @@ def check(request: Request, parts: Parts) -> None:
     budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
     if not parts.calibrated and any(b.kind == "threshold" for b in budgets):
         raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")
+    if (request.unit or parts.unit) == "edu" and parts.segmenter is None:
+        raise InvalidRequest("this recipe or model knows no discourse units", param="unit")
     if any(b.kind == "recall" for b in budgets) and not parts.recall:
         raise InvalidRequest("nobody has measured this recipe's recall: no such budget", param="budget.recall")
     if any(b.kind == "recall" for b in budgets) and not asked(request):
@@ -201,6 +214,14 @@ def as_is(request: Request, documents: Sequence[Prepared], total: int, why: str)
     )
 
 
+def by_document(segments: Sequence[Segment], values: Sequence[T], count: int) -> list[list[T]]:
+    """What belongs to each segment, grouped by the segments' documents."""
+    out: list[list[T]] = [[] for _ in range(count)]
+    for segment, value in zip(segments, values, strict=True):
+        out[segment.document].append(value)
+    return out
+
+
 def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Mean score of the pieces that begin in each unit; LOWEST where none does. float64 [N]"""
     at = cutting.owners(units, pieces[:, 0])
@@ -214,9 +235,4 @@ def only(pieces: Sequence[Piece], numbers: Sequence[int]) -> list[Piece]:
     """The same pieces with every unit of the others dropped, forced ones too."""
     chosen = set(numbers)
     none = [np.zeros(len(p.units), bool) for p in pieces]
-    return [
-        p
-        if i in chosen
-        else Piece(text=p.text, units=p.units, score=p.score, forced=none[i], cost=p.cost, allowed=none[i])
-        for i, p in enumerate(pieces)
-    ]
+    return [p if i in chosen else replace(p, forced=none[i], allowed=none[i]) for i, p in enumerate(pieces)]

@@ -12,11 +12,12 @@ import numpy as np
 from laconic.models import Model, Scoring
 
 from .cached import CachedScorer, Store, fingerprint
+from .edu import CachedSegmenter, EduSegmenter
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
 from .score_lexical import LexicalScorer
 from .score_token import TokenScorer
 from .split import SentenceSplitter, WholeSplitter
-from .stages import Scorer, Splitter
+from .stages import Scorer, Segmenter, Splitter
 from .types import Budget, InvalidRequest, UnitName, UnknownName
 
 
@@ -37,6 +38,8 @@ class Parts:
     temperature: float = 1.0
     offset: float = 0.0
     recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
+    segmenter: Segmenter | None = None  # of discourse units
+    depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Scores as probabilities (Platt scaling, parameters from the card)."""
@@ -84,8 +87,24 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         scorer=TokenScorer(model.backend, model.tokenizer),
         unit=recipe.unit,
         calibrated=True,
+        segmenter=_segmenter(model, store),
+        depth=card.edu.depth if card.edu else 0.0,
         **meaning(card),
     )
+
+
+def _segmenter(model: Model, store: Store | None) -> Segmenter | None:
+    if (edu := model.card.edu) is None:
+        return None
+    found = EduSegmenter(model.backend, model.tokenizer, edu)
+    return found if store is None else CachedSegmenter(found, store, fingerprint(model, "edus.1"))
+
+
+def _edu_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
+    made = _token_parts(recipe, model, store)
+    if made.segmenter is None:
+        raise InvalidRequest("recipe edu.v1 needs a model with a discourse head", param="model")
+    return made
 
 
 def _late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
@@ -125,6 +144,15 @@ RECIPES: dict[str, Recipe] = {
             unit="sentence",
             needs_model=True,
             build=_token_parts,
+            scores="token.1",
+        ),
+        Recipe(
+            name="edu.v1",
+            summary="clauses and phrases that say one thing; each brings what it depends on, or goes",
+            source="DISRPT segmentation; discourse dependencies (SciDTB, ACL 2018); tree knapsack (EMNLP 2013)",
+            unit="edu",
+            needs_model=True,
+            build=_edu_parts,
             scores="token.1",
         ),
         Recipe(

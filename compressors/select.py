@@ -28,6 +28,7 @@ class Piece:
     forced: np.ndarray  # bool [N]
     cost: np.ndarray  # int64 [N], the reader's tokens that end in each unit
     allowed: np.ndarray  # bool [N], False where a narrower budget has dropped the unit
+    heads: np.ndarray | None = None  # int64 [N], the unit without which each is not kept, or -1
 
 
 class Counter:
@@ -81,8 +82,37 @@ class Selection:
 
 
 def above(pieces: Sequence[Piece], threshold: float) -> list[np.ndarray]:
-    """Every unit whose score (a logit) reaches `threshold` (a logit), and the forced ones."""
-    return [p.forced | (p.allowed & (p.score >= threshold)) for p in pieces]
+    """Every unit whose score (a logit) reaches `threshold` (a logit), what it depends on, and the forced ones."""
+    return [p.forced | with_heads(p.allowed & (p.score >= threshold), p) for p in pieces]
+
+
+def with_heads(kept: np.ndarray, piece: Piece) -> np.ndarray:
+    """`kept` and every allowed unit that one of them depends on."""
+    heads = piece.heads
+    if heads is None:
+        return kept
+    out: np.ndarray = kept.copy()
+    todo = np.flatnonzero(kept)
+    while len(todo):
+        todo = np.unique(heads[todo])
+        todo = todo[(todo >= 0) & ~out[todo] & piece.allowed[todo]]
+        out[todo] = True
+    return out
+
+
+def heads_first(order: np.ndarray, fixed: int, heads: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """`order` with every unit's heads brought before it, but not before the first `fixed`, which are kept anyhow.
+
+    Any prefix past those then holds the heads of all it holds.
+    """
+    out = dict.fromkeys(order[:fixed].tolist())
+    for unit in order[fixed:].tolist():
+        chain = []
+        while unit >= 0 and unit not in out and allowed[unit]:
+            chain.append(unit)
+            unit = int(heads[unit])
+        out |= dict.fromkeys(reversed(chain))
+    return np.fromiter(out, np.int64, len(out))
 
 
 def within(
@@ -97,6 +127,8 @@ def within(
     score = np.concatenate([p.score for p in pieces])
     cost = np.concatenate([p.cost for p in pieces])
     best = np.lexsort((np.arange(len(score)), -score, ~forced, ~allowed))[: int(allowed.sum())]
+    if (heads := joint_heads(pieces)) is not None:
+        best = heads_first(best, int(forced.sum()), heads, allowed)
     count = Counter(reader, pieces, separator, range(len(pieces)) if order is None else order)
 
     def prefix(k: int) -> np.ndarray:
@@ -122,3 +154,13 @@ def within(
     while k > least and count.joined(prefix(k)) > budget:
         k -= 1
     return Selection(kept=count.each(prefix(k)), excess=0)
+
+
+def joint_heads(pieces: Sequence[Piece]) -> np.ndarray | None:
+    """The heads of all documents' units, numbered through; None where no unit has one."""
+    if all(p.heads is None for p in pieces):
+        return None
+    first = np.cumsum([0, *(len(p.units) for p in pieces)])
+    found = [p.heads if p.heads is not None else np.full(len(p.units), -1) for p in pieces]
+    joined: np.ndarray = np.concatenate([np.where(h >= 0, h + a, -1) for h, a in zip(found, first, strict=False)])
+    return joined

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .types import Document, Scores, Segment, Units
+from .types import Discourse, Document, Scores, Segment, Units
 
 
 class Splitter(Protocol):
@@ -20,6 +20,12 @@ class Scorer(Protocol):
     """Scores segments, all at once and each on its own: no segment's scores depend on its neighbours."""
 
     def __call__(self, query: str | None, segments: Sequence[Segment]) -> list[Scores]: ...
+
+
+class Segmenter(Protocol):
+    """Cuts segments into discourse units, each segment on its own, whatever will be asked."""
+
+    def __call__(self, segments: Sequence[Segment]) -> list[Discourse]: ...
 
 
 class Reader(Protocol):

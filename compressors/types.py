@@ -11,7 +11,7 @@ import numpy as np
 BudgetKind = Literal["rate", "tokens", "threshold", "recall"]
 Order = Literal["source", "relevance", "two_stage"]
 Scope = Literal["global", "document"]
-UnitName = Literal["token", "word", "sentence"]
+UnitName = Literal["token", "word", "edu", "sentence"]
 
 
 class LaconicError(Exception):
@@ -131,13 +131,25 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Units:
-    """A document cut into what a selector keeps or drops; the units tile the text exactly."""
+    """A document cut into what a selector keeps or drops; the units tile the text exactly.
+
+    `heads` has the number of the unit that each depends on, -1 for none; it has no cycles.
+    """
 
     starts: np.ndarray  # int64 [N]
     ends: np.ndarray  # int64 [N]
+    heads: np.ndarray | None = None  # int64 [N]
 
     def __len__(self) -> int:
         return len(self.starts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discourse:
+    """One segment's discourse units: where each starts, from the segment's start, and the unit it depends on or -1."""
+
+    starts: np.ndarray  # int64 [N], rising from 0
+    heads: np.ndarray  # int64 [N]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,18 @@
 """Token ids in, arrays out: backends, cards, tokenizers and the loading of weights."""
 
-from .backend import Backend, Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
-from .card import Card, LateFacts, Scoring
+from .backend import Backend, Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
+from .card import Card, EduFacts, LateFacts, Scoring
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
 from .load import Model, ModelError, load_model, load_tokenizer
+from .marks import MARKS, marks
 from .readers import HfReader, TiktokenReader, open_reader
 from .scheduler import Scheduler
 from .tokenizer import Encoded, TextTokenizer
 from .work import Cancelled, DeadlineExceeded, EngineError, Work, current
 
 __all__ = [
+    "MARKS",
     "Backend",
     "Cancelled",
     "Card",
@@ -18,6 +20,9 @@ __all__ = [
     "CodeInput",
     "Coded",
     "DeadlineExceeded",
+    "EduFacts",
+    "EduInput",
+    "EduOutput",
     "Encoded",
     "EngineError",
     "FakeBackend",
@@ -37,5 +42,6 @@ __all__ = [
     "current",
     "load_model",
     "load_tokenizer",
+    "marks",
     "open_reader",
 ]

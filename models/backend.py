@@ -63,7 +63,30 @@ class LateInput:
         return len(self.segment.ids) // 10
 
 
-Input = ModelInput | CodeInput | LateInput
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EduInput:
+    """One sequence to be cut into discourse units, special tokens included; `marks` [T - 2, MARKS] of its text."""
+
+    ids: tuple[int, ...]
+    marks: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EduOutput:
+    """For each text token: the logit that a unit begins there, float32 [N], and what links units, [N, 2 * D + 2].
+
+    Links are a token's dependent and head vectors, its bias as a head and as a unit that depends on none.
+    """
+
+    start: np.ndarray
+    links: np.ndarray
+
+
+Input = ModelInput | CodeInput | LateInput | EduInput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +109,10 @@ class Forward(Protocol):
     budget: int  # tokens of one batch; 0: one input at a time
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        """One batch: a Coded for each CodeInput, else a ModelOutput. `alone`: no other runs, all cores may be used."""
+        """One batch: a Coded for a CodeInput, an EduOutput for an EduInput, else a ModelOutput.
+
+        `alone`: no other runs, all cores may be used.
+        """
         ...
 
 

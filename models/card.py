@@ -41,6 +41,19 @@ class LateFacts(Scoring):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EduFacts:
+    """The head that finds discourse units: its files by profile, and the bias of every signed distance in units.
+
+    `depth` is taken from a unit's score, without a query, for every unit it depends on.
+    """
+
+    files: Mapping[str, Sequence[str]]
+    distance: Sequence[float]
+    depth: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card(Scoring):
     """What `card.json` beside the weights says.
 
@@ -58,6 +71,7 @@ class Card(Scoring):
     query_tokens: int = 64
     title_tokens: int = 16
     late: LateFacts | None = None
+    edu: EduFacts | None = None
 
     @staticmethod
     def read(folder: Path) -> Card:
@@ -65,8 +79,8 @@ class Card(Scoring):
         path = folder / "card.json"
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            late = known.pop("late", None)
-            return Card(**known, late=LateFacts(**late) if late else None)
+            late, edu = known.pop("late", None), known.pop("edu", None)
+            return Card(**known, late=LateFacts(**late) if late else None, edu=EduFacts(**edu) if edu else None)
         except FileNotFoundError:
             raise CardError(f"{path} does not exist") from None
         except (AttributeError, TypeError, ValueError) as e:

@@ -10,6 +10,7 @@ import copy
 import json
 import shutil
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from torch import nn
 
 from .backend import Backend, ModelInput
 from .card import Card, digest
+from .marks import MARKS
 from .onnx_backend import session
 from .training.late import Side
 from .training.network import Attention
@@ -181,10 +183,33 @@ def late_to_onnx(late: Any, work: Path, target: Path, profile: str) -> list[str]
     return files
 
 
-def heads_of(path: Path) -> list[str]:
+class _Cut(nn.Module):
+    def __init__(self, edu: nn.Module) -> None:
+        super().__init__()
+        self.edu = edu
+
+    def forward(self, input_ids: torch.Tensor, marks: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.edu(input_ids, torch.arange(input_ids.shape[1])[None], torch.zeros(1, 1), marks)
+
+
+def edu_to_onnx(edu: Any, work: Path, target: Path, profile: str) -> list[str]:
+    """The finder of discourse units: input_ids [1, T] and marks [1, T, MARKS] to logits of starts, and links."""
+    small = copy.deepcopy(edu).cpu().eval()
+    if profile == "cpu-int8":
+        small.encoder.word = Int8Embedding(edu.encoder.word.weight.detach())
+    files = [f"edu.{profile.removeprefix('cpu-')}.onnx"]
+    full = (target if profile == "cpu-fp32" else work) / "edu.fp32.onnx"
+    example = {"input_ids": EXAMPLE["input_ids"], "marks": torch.zeros(1, 60, MARKS)}
+    to_onnx(_Cut(small), full, example, {"start": True, "links": True})
+    if profile == "cpu-int8":
+        to_int8(full, target / files[0], exclude=heads_of(full, ("marks", "start", "links")))
+    return files
+
+
+def heads_of(path: Path, names: Iterable[str] = SCORES) -> list[str]:
     """The last products of a scorer's graph, left in fp32."""
     nodes = onnx.load(str(path)).graph.node
-    return [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in SCORES]]
+    return [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in names]]
 
 
 def int8_encoder(network: Any, work: Path) -> Any:
@@ -224,7 +249,7 @@ def convert(source: Path, target: Path, profile: str) -> Card:
     For cpu-fp32 the encoder's int8 weights are scaled back; for cpu-int8 its file is kept. Raises ValueError for a
     profile that is not made of ONNX files.
     """
-    from .torch_backend import open_late, open_network
+    from .torch_backend import open_edu, open_late, open_network
 
     if profile not in ("cpu-fp32", "cpu-int8"):
         raise ValueError(f"{profile} is not made of ONNX files; cpu-int8 and cpu-fp32 are")
@@ -235,7 +260,7 @@ def convert(source: Path, target: Path, profile: str) -> Card:
         for name in kept:
             shutil.copy(source / name, target / name)
     network = open_network(source, card.files["cpu-int8"][0])
-    late = card.late
+    late, edu = card.late, card.edu
     with TemporaryDirectory() as folder:
         work = Path(folder)
         if profile == "cpu-fp32":
@@ -246,10 +271,15 @@ def convert(source: Path, target: Path, profile: str) -> Card:
             files = list(card.files[profile])
             interaction_to_int8(network, work, target / files[1])
         late_files = late_to_onnx(open_late(source), work, target, profile) if late else []
+        edu_files = list(edu.files["cpu-int8"]) if edu else []
+        if edu and profile == "cpu-fp32":
+            edu_files = edu_to_onnx(open_edu(source, edu_files[0]), work, target, profile)
     if late:
         late = replace(late, files={**late.files, profile: late_files})
-    sha256 = {name: digest(target / name) for name in dict.fromkeys([*kept, *files, *late_files])}
-    made = replace(card, files={**card.files, profile: files}, late=late, sha256={**card.sha256, **sha256})
+    if edu:
+        edu = replace(edu, files={**edu.files, profile: edu_files})
+    sha256 = {name: digest(target / name) for name in dict.fromkeys([*kept, *files, *late_files, *edu_files])}
+    made = replace(card, files={**card.files, profile: files}, late=late, edu=edu, sha256={**card.sha256, **sha256})
     (target / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
     return made
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
-from .card import Card, LateFacts
+from .backend import Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
+from .card import Card, EduFacts, LateFacts
 
 CODE = 8
 FAKE_CARD = Card(
@@ -19,6 +19,7 @@ FAKE_CARD = Card(
     files={},
     sha256={},
     late=LateFacts(files={}, code=CODE),
+    edu=EduFacts(files={}, distance=(0.0, 1.0, 0.0, -9.0, -9.0), depth=1.0),
 )
 
 
@@ -34,7 +35,18 @@ class FakeBackend:
         return self.forward(inputs, False)
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        return [self._code(i) if isinstance(i, CodeInput) else self._score(i) for i in inputs]
+        return [
+            self._code(i) if isinstance(i, CodeInput) else self._cut(i) if isinstance(i, EduInput) else self._score(i)
+            for i in inputs
+        ]
+
+    @staticmethod
+    def _cut(i: EduInput) -> EduOutput:
+        """Units begin after commas and full stops; each depends on the one before it in its sentence."""
+        start = i.marks[:, 2] + i.marks[:, 3] - 0.5
+        links = np.zeros((len(start), 2 * 1 + 2), np.float32)
+        links[:, 3] = i.marks[:, 3] * 100
+        return EduOutput(start=start, links=links)
 
     @staticmethod
     def _code(i: CodeInput) -> Coded:

@@ -52,26 +52,28 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
         if profile not in card.files or profile not in PROFILES:
             raise ModelError(f"{card.name} has no profile {profile}; there are {', '.join(card.files)}")
         weights = card.files[profile]
-        late = card.late.files.get(profile, ()) if card.late else ()
-        card.verify(folder, [*weights, *late, "tokenizer.json"])
+        late, edu = (head.files.get(profile, ()) if head else () for head in (card.late, card.edu))
+        card.verify(folder, [*weights, *late, *edu, "tokenizer.json"])
     except CardError as e:
         raise ModelError(str(e)) from None
     runner, device, dtype = PROFILES[profile]
     if runner == "torch":
         forward, side_by_side = _torch(card, folder, device, dtype)
     else:
-        forward, side_by_side = _onnx(card, folder, weights, late)
+        forward, side_by_side = _onnx(card, folder, weights, late, edu)
     backend = Scheduler(forward, workers or side_by_side)
     return Model(card=card, tokenizer=TextTokenizer(folder / "tokenizer.json"), backend=backend, profile=profile)
 
 
-def _onnx(card: Card, folder: Path, weights: Sequence[str], late: Sequence[str]) -> tuple[Forward, int]:
+def _onnx(card: Card, folder: Path, *files: Sequence[str]) -> tuple[Forward, int]:
+    """`files`: the scorer's, the late head's, the discourse head's."""
     try:
         from .onnx_backend import OnnxBackend, usable_cores
     except ImportError:
         raise ModelError("models need onnxruntime: pip install 'laconic[cpu]'") from None
     cores = usable_cores()
-    return OnnxBackend(card, [folder / n for n in weights], cores, [folder / n for n in late]), cores
+    weights, late, edu = ([folder / n for n in names] for names in files)
+    return OnnxBackend(card, weights, cores, late, edu), cores
 
 
 def _torch(card: Card, folder: Path, device: str, dtype: str) -> tuple[Forward, int]:

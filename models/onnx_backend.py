@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from .backend import Coded, Input, LateInput, ModelInput, ModelOutput
+from .backend import Coded, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
 
 QUERIES_KEPT = 64  # states of recent queries: at most 12 MB
@@ -46,18 +46,30 @@ class OnnxBackend:
 
     Two files are an encoder, `input_ids` [1, T] to `states` [1, T, D], run on the query and on each segment
     alone, and a scorer of `input_ids`, `parts` and both their states. One file scores `input_ids` and `parts`.
-    `late` is the coder of states and the head over two sides' codes.
+    `late` is the coder of states and the head over two sides' codes, `edu` the finder of discourse units.
     Sessions have one thread; a second set with all `cores` serves the forward that has the machine to itself.
     """
 
     budget = 0  # any batch mate would change int8's activation scale
 
-    def __init__(self, card: Card, paths: Sequence[Path], cores: int = 1, late: Sequence[Path] = ()) -> None:
-        self.card = card
+    def __init__(
+        self,
+        card: Card,
+        paths: Sequence[Path],
+        cores: int = 1,
+        late: Sequence[Path] = (),
+        edu: Sequence[Path] = (),
+    ) -> None:
+        self.card, self.edu = card, edu
         self._late = [session(p) for p in late]
         self._narrow = [session(p) for p in paths]
         self._wide = [session(p, cores) for p in paths] if cores > 1 else self._narrow
         self._query = lru_cache(QUERIES_KEPT)(self._states)
+
+    @cached_property
+    def _edu(self) -> ort.InferenceSession:
+        """Opened when first asked for: it is as large as the encoder, and few ask."""
+        return session(self.edu[0])
 
     def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Every input in turn, on the calling thread."""
@@ -71,8 +83,15 @@ class OnnxBackend:
             return self._score(i, sessions)
         if isinstance(i, LateInput):
             return self._match(i)
+        if isinstance(i, EduInput):
+            return self._cut(i)
         codes = self._late[0].run(None, {"states": self._states(i.ids, sessions[0])})[0]
         return Coded(ids=np.array(i.ids, np.int64), codes=codes[0])
+
+    def _cut(self, i: EduInput) -> EduOutput:
+        seen = np.pad(i.marks, ((1, 1), (0, 0)))
+        start, links = self._edu.run(None, {"input_ids": np.array(i.ids, np.int64)[None], "marks": seen[None]})
+        return EduOutput(start=start[0, 1:-1], links=links[0, 1:-1])
 
     def _match(self, i: LateInput) -> ModelOutput:
         feed = {"query_ids": i.query.ids, "query_codes": i.query.codes}

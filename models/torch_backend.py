@@ -17,14 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 
-from .backend import Coded, CodeInput, Input, LateInput, ModelInput, ModelOutput
+from .backend import Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
+from .training.edu import Edu
 from .training.late import Late, LateConfig, Side
-from .training.network import Attention, Network, NetworkConfig, fill
+from .training.network import Attention, Encoder, Network, NetworkConfig, fill
 
 log = logging.getLogger("laconic.engine")
 LEAST, MOST = 2_048, 131_072  # tokens of a batch tried when warming up
@@ -66,18 +68,25 @@ class PackedAttention(nn.Module):
         return self.out(y.reshape(t, d))
 
 
-def encoder_weights(path: Path) -> dict[str, Tensor]:
+def packed(encoder: Encoder) -> Encoder:
+    """The encoder, its attention over packed tokens."""
+    for layer in encoder.layers:
+        layer.attention = PackedAttention(layer.attention)
+    return encoder
+
+
+def encoder_weights(path: Path, under: str = "encoder.") -> dict[str, Tensor]:
     """The encoder's parameters by name, int8 matrices scaled back to fp32, from the ONNX file they are served from."""
     import onnx
     from onnx import numpy_helper
 
     graph = onnx.load(str(path)).graph
     held = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    out = {k.removeprefix("encoder."): v for k, v in held.items() if k.startswith("encoder.")}
+    out = {k.removeprefix(under): v for k, v in held.items() if k.startswith(under)}
     out["word.weight"] = out.pop("word.rows").astype(np.float32) * out.pop("word.scale")
     for node in graph.node:
         if node.op_type == "MatMulInteger":
-            name = node.name.removeprefix("/encoder/").split("/MatMul")[0].replace("/", ".")
+            name = node.name.removeprefix(f"/{under.replace('.', '/')}").split("/MatMul")[0].replace("/", ".")
             stem = node.input[1].removesuffix("_quantized")
             whole = held[node.input[1]].astype(np.float32) - held[f"{stem}_zero_point"].astype(np.float32)
             out[f"{name}.weight"] = (whole * held[f"{stem}_scale"]).T
@@ -103,12 +112,22 @@ def open_late(folder: Path) -> Late:
     return late.eval().requires_grad_(False)
 
 
+def open_edu(folder: Path, encoder: str) -> Edu:
+    """The discourse head of a model folder, with its encoder from the file `encoder`; fp32, on the CPU."""
+    edu = Edu()
+    edu.load_state_dict({k: v.float() for k, v in load_file(str(folder / "edu.safetensors")).items()}, strict=False)
+    edu.encoder.load_state_dict(encoder_weights(folder / encoder, "edu.encoder."))
+    return edu.eval().requires_grad_(False)
+
+
 def open_backend(card: Card, folder: Path, device: str, dtype: str) -> TorchBackend:
     """The model of a folder on a device; raises RuntimeError where there is none."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU; the profiles cpu-int8 and torch-fp32 need none")
     network = open_network(folder, card.files["cpu-int8"][0])
-    return TorchBackend(card, network, device, getattr(torch, dtype), open_late(folder) if card.late else None)
+    late = open_late(folder) if card.late else None
+    edu = open_edu(folder, card.edu.files["cpu-int8"][0]) if card.edu else None
+    return TorchBackend(card, network, device, getattr(torch, dtype), late, edu)
 
 
 class TorchBackend:
@@ -121,13 +140,15 @@ class TorchBackend:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         late: Late | None = None,
+        edu: Edu | None = None,
     ) -> None:
         self.card, self.device, self.dtype = card, torch.device(device), dtype
-        self.encoder = network.encoder.to(self.device, dtype)
-        for layer in self.encoder.layers:
-            layer.attention = PackedAttention(layer.attention)
+        self.encoder = packed(network.encoder).to(self.device, dtype)
         self.interaction = network.interaction.to(self.device)  # fp32: its running sums need the digits
         self.late = late.to(self.device) if late else None
+        self.edu = edu.to(self.device) if edu else None
+        if self.edu:
+            self.edu.encoder = packed(self.edu.encoder).to(self.device, dtype)
         self.budget = CPU_BUDGET if self.device.type == "cpu" else self.warm_up()
 
     def run(self, inputs: Sequence[Input]) -> list[Any]:
@@ -145,7 +166,8 @@ class TorchBackend:
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
         try:
             out: dict[int, Any] = {}
-            for kind, work in ((ModelInput, self._score), (CodeInput, self._code), (LateInput, self._match)):
+            kinds = (ModelInput, self._score), (CodeInput, self._code), (LateInput, self._match), (EduInput, self._cut)
+            for kind, work in kinds:
                 these: list[Any] = [n for n, i in enumerate(inputs) if isinstance(i, kind)]
                 if these:
                     out |= zip(these, work([inputs[n] for n in these]), strict=True)
@@ -174,6 +196,17 @@ class TorchBackend:
         found = self.late.head(self._side([i.query for i in inputs]), self._side([i.segment for i in inputs]))
         return outputs(found, [slice(i.skip, i.skip + i.count) for i in inputs])
 
+    def _cut(self, inputs: Sequence[Any]) -> list[EduOutput]:
+        assert self.edu is not None
+        lengths = [len(i.ids) for i in inputs]
+        ids, positions, layout = self._pack([i.ids for i in inputs])
+        seen = np.concatenate([np.pad(i.marks, ((1, 1), (0, 0))) for i in inputs])
+        more = self.edu.marks(torch.from_numpy(seen).to(self.device)).to(self.dtype)
+        states = self.edu.encoder(ids, positions, layout, more).float()
+        start, links = self.edu.start(states)[:, 0], self.edu.links(states)
+        parts = zip(start.cpu().split(lengths), links.cpu().split(lengths), strict=True)
+        return [EduOutput(start=s[1:-1].numpy(), links=x[1:-1].numpy()) for s, x in parts]
+
     def _side(self, coded: Sequence[Coded]) -> Side:
         ids = self._padded([torch.from_numpy(c.ids) for c in coded])
         codes = self._padded([torch.from_numpy(c.codes) for c in coded]).float()
@@ -184,11 +217,15 @@ class TorchBackend:
 
     def _encode(self, sequences: Sequence[tuple[int, ...]]) -> Sequence[Tensor]:
         """States [T, D] of each sequence, all packed into one forward."""
+        states: Tensor = self.encoder(*self._pack(sequences))
+        return states.float().split([len(s) for s in sequences])
+
+    def _pack(self, sequences: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor, Layout]:
+        """Token ids and positions of all sequences one after the other, and where each lies."""
         lengths = [len(s) for s in sequences]
         ids = torch.tensor([i for s in sequences for i in s]).to(self.device)
         positions = torch.cat([torch.arange(n) for n in lengths]).to(self.device)
-        states: Tensor = self.encoder(ids, positions, Layout.of(lengths, self.device))
-        return states.float().split(lengths)
+        return ids, positions, Layout.of(lengths, self.device)
 
     def warm_up(self) -> int:
         """Tokens of a batch beyond which tokens per second stop rising, or memory ends."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from laconic.client.wire import (
     BudgetBody,
     CompressAnswer,
     CompressRequest,
     DocumentAnswer,
+    DocumentBody,
     ModelAnswer,
+    NodeAnswer,
     UsageAnswer,
 )
-from laconic.compressors import Budget, Compressed, Document, InvalidRequest, Keep, Request, Result
+from laconic.compressors import Budget, Compressed, Document, InvalidRequest, Keep, Request, Result, tree
 from laconic.models import Model
 
 
@@ -60,14 +60,14 @@ def request(body: CompressRequest) -> Request:
 def answer(
     body: CompressRequest, result: Result, ident: str, reader: str, model: Model | None, elapsed: float
 ) -> CompressAnswer:
-    metadata = [d.metadata for d in body.documents] if body.documents is not None else [None]
+    given = body.documents if body.documents is not None else [DocumentBody(text=body.text or "")]
     return CompressAnswer(
         id=ident,
         recipe=body.recipe,
         model=ModelAnswer(name=model.card.name, revision=model.card.revision, profile=model.profile) if model else None,
         reader=reader,
         text=result.text if "text" in body.returns else None,
-        documents=[document(d, body, m) for d, m in zip(result.documents, metadata, strict=True)],
+        documents=[document(d, body, g) for d, g in zip(result.documents, given, strict=True)],
         usage=UsageAnswer(
             tokens_in=result.tokens_in,
             tokens_out=result.tokens_out,
@@ -80,7 +80,7 @@ def answer(
     )
 
 
-def document(d: Compressed, body: CompressRequest, metadata: dict[str, Any] | None) -> DocumentAnswer:
+def document(d: Compressed, body: CompressRequest, given: DocumentBody) -> DocumentAnswer:
     return DocumentAnswer(
         id=d.id,
         text=d.text if "text" in body.returns else None,
@@ -90,8 +90,15 @@ def document(d: Compressed, body: CompressRequest, metadata: dict[str, Any] | No
         tokens_in=d.tokens_in,
         tokens_out=d.tokens_out,
         cached=f"{d.cached}/{d.segments}",
-        metadata=metadata,
+        metadata=given.metadata,
+        tree=nodes(d, given.text) if "tree" in body.returns else None,
     )
+
+
+def nodes(d: Compressed, text: str) -> list[NodeAnswer]:
+    """The document's structure, and what of it was kept."""
+    found = tree(text, d.units, d.spans)
+    return [NodeAnswer(kind=n.kind, start=n.start, end=n.end, parent=n.parent, kept=n.kept) for n in found]
 
 
 def scores(d: Compressed) -> list[tuple[int, int, float]]:

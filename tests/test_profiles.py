@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from laconic.compressors.score_token import quantize
-from laconic.models import Card, Coded, CodeInput, LateInput, ModelError, ModelInput, ModelOutput, load_model
+from laconic.models import (
+    MARKS,
+    Card,
+    Coded,
+    CodeInput,
+    EduInput,
+    EduOutput,
+    LateInput,
+    ModelError,
+    ModelInput,
+    ModelOutput,
+    load_model,
+)
 from laconic.models.backend import Forward
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.onnx_backend import OnnxBackend
@@ -47,9 +60,10 @@ def opened(request: pytest.FixtureRequest, folder: Path) -> tuple[str, Callable[
         pytest.skip("no GPU here")
     card = Card.read(folder)
     if profile in EXACT:
-        assert card.late is not None
-        paths, late = ([folder / f for f in files[profile]] for files in (card.files, card.late.files))
-        return profile, lambda threads: OnnxBackend(card, paths, threads, late)
+        assert card.late is not None and card.edu is not None
+        named = (card.files, card.late.files, card.edu.files)
+        paths, late, edu = ([folder / f for f in files[profile]] for files in named)
+        return profile, lambda threads: OnnxBackend(card, paths, threads, late, edu)
     forward = load_model(folder, profile).backend.forward
     return profile, lambda threads: forward
 
@@ -114,6 +128,39 @@ def test_late_alone_equals_batched(opened: tuple[str, Callable[[int], Forward]])
     profile, open_with = opened
     forward, given = open_with(1), inputs()
     check(profile, late(forward, given, 1), late(forward, given, len(given)))
+
+
+def cut(forward: Forward, size: int) -> np.ndarray:
+    """Logits of unit starts and links of random sequences of every length, `size` at a time."""
+    rng = np.random.default_rng(2)
+    given = [
+        EduInput(ids=(101, *map(int, rng.integers(1000, 20000, n)), 102), marks=rng.integers(0, 2, (n, MARKS)) * 1.0)
+        for n in LENGTHS
+    ]
+    given = [replace(i, marks=i.marks.astype(np.float32)) for i in given]
+    out: list[EduOutput] = []
+    for at in range(0, len(given), size):
+        out += forward.forward(given[at : at + size], False)
+    assert all(o.start.shape == (n,) and len(o.links) == n for o, n in zip(out, LENGTHS, strict=True))
+    return np.concatenate([np.concatenate([o.start[:, None], o.links], 1) for o in out])
+
+
+def test_units_alone_equal_batched(opened: tuple[str, Callable[[int], Forward]]) -> None:
+    """Discourse units: each length alone, and all together."""
+    profile, open_with = opened
+    alone, together = (cut(open_with(1), size) for size in (1, len(LENGTHS)))
+    if profile in EXACT:
+        assert np.array_equal(alone, together)
+    assert np.abs(alone - together).max() < (1e-3 if profile != "gpu-fp16" else 0.1)
+
+
+def test_profiles_agree_on_units(opened: tuple[str, Callable[[int], Forward]], folder: Path) -> None:
+    """Every profile finds the units that cpu-fp32 does, but for one start in fifty."""
+    card = Card.read(folder)
+    assert card.edu is not None
+    full = OnnxBackend(card, [], edu=[folder / f for f in card.edu.files["cpu-fp32"]])
+    a, b = (cut(f, 1)[:, 0] > 0 for f in (full, opened[1](1)))
+    assert (a != b).mean() <= 0.02
 
 
 def test_thread_counts_do_not_matter(opened: tuple[str, Callable[[int], Forward]]) -> None:

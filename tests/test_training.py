@@ -103,6 +103,49 @@ def test_late_is_taught_by_a_published_model(data: Path, tmp_path: Path, monkeyp
     assert "dev" in json.loads((tmp_path / "more" / "log.jsonl").read_text().splitlines()[-1])
 
 
+def test_discourse_units_are_trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass over made-up texts changes the head in the folder, and the folder answers on every kind of profile."""
+    text = "It rained, because it could. We stayed inside, and the cat slept."
+    starts = [0, 11, 29, 47]
+    row = {
+        "edus": [[a, b - 1] for a, b in zip(starts, [*starts[1:], len(text) + 1], strict=True)],
+        "heads": [-1, 0, 0, 2],
+    }
+    for name in ("edu-gum", "edu-scidtb"):
+        write(data / f"{name}.jsonl.xz", [{"id": f"{name}{i}", "text": text, **row} for i in range(8)])
+    out = tmp_path / "models" / "laconic-mini"
+    shutil.copytree(EMBEDDED / "laconic-mini", out)
+    before = Card.read(out)
+    command = ["training", "edu", "--model", str(out), "--work", str(tmp_path / "edu"), "--data", str(data)]
+    monkeypatch.setattr("sys.argv", [*command, "--passes", "1"])
+    main()
+    card = Card.read(out)
+    card.verify(out, sorted(card.sha256))
+    assert card.edu is not None and card.edu.facts["passes"] == 1
+    assert card.sha256["edu.int8.onnx"] != before.sha256["edu.int8.onnx"]
+    request = Request(documents=[Document(text=text)], budget=Budget(kind="rate", value=0.6))
+    int8, torch = (Compressor(models_dir=tmp_path / "models", profile=p) for p in ("cpu-int8", "torch-fp32"))
+    found, other = (c(request, recipe="edu.v1").documents[0].units for c in (int8, torch))
+    assert found is not None and other is not None
+    assert found.starts.tolist() == other.starts.tolist()
+    assert found.ends[-1] == len(text)
+
+
+def test_a_folder_keeps_its_heads(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing the encoder again leaves late and discourse heads on the card: what they stand on is the same."""
+    out = tmp_path / "models" / "laconic-mini"
+    shutil.copytree(EMBEDDED / "laconic-mini", out)
+    before = Card.read(out)
+    command = ["training", "encoder", "--begin", str(out), "--out", str(out), "--revision", "test", "--steps", "2"]
+    monkeypatch.setattr("sys.argv", [*command, "--data", str(data), "--work", str(tmp_path / "work"), "--every", "2"])
+    main()
+    card = Card.read(out)
+    card.verify(out, sorted(card.sha256))
+    assert card.late == before.late and card.edu == before.edu
+    assert card.files.keys() >= {"cpu-int8", "torch-fp32", "gpu-fp16"}
+    assert card.facts["training"]["went_on_from"] == before.facts["training"]
+
+
 def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:
     """A path with an `eval` folder in it is refused."""
     with pytest.raises(ValueError, match="refusing to train"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
-from . import distil
+from . import discourse, distil
 from .encoder import train
 from .fit import TrainConfig
 from .publish import publish
@@ -26,6 +27,15 @@ def main() -> None:
     p = sub.add_parser("encoder", help="laconic-mini: query-aware keep, relevance, query-agnostic keep")
     late = sub.add_parser("late", help="coder and head of late.v1, taught by the laconic-mini of a folder")
     late.add_argument("--model", type=Path, required=True, help="that folder; the files are written into it")
+    edu = sub.add_parser("edu", help="the finder of discourse units, written into the laconic-mini of a folder")
+    edu.add_argument("--model", type=Path, required=True, help="that folder")
+    edu.add_argument("--data", type=Path, required=True, help="folder with the training sets")
+    edu.add_argument("--work", type=Path, default=Path("build/edu"), help="log, fp32 graph")
+    edu.add_argument("--base", type=Path, default=None, help="folder of the base encoder")
+    edu.add_argument("--passes", type=int, default=discourse.EduConfig.passes)
+    edu.add_argument("--seed", type=int, default=discourse.EduConfig.seed)
+    edu.add_argument("--device", default="cpu")
+    edu.add_argument("--threads", type=int, default=discourse.EduConfig.threads)
     options(p)
     options(late)
     p.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
@@ -33,9 +43,12 @@ def main() -> None:
     p.add_argument("--revision", default="1")
     a = parser.parse_args()
     apart = ("what", "base", "out", "revision", "model")
-    config = TrainConfig(
-        base=a.base or default_base(), **{k: v for k, v in vars(a).items() if k not in apart and v is not None}
-    )
+    told = {"base": a.base or default_base(), **{k: v for k, v in vars(a).items() if k not in apart and v is not None}}
+    if a.what == "edu":
+        network, facts = discourse.train(discourse.EduConfig(**told))
+        print(json.dumps(asdict(discourse.publish(network, facts, a.work, a.model)), indent=1))
+        return
+    config = TrainConfig(**told)
     if a.what == "late":
         distil.train(config, a.model)
         print(json.dumps(distil.publish(config, a.model), indent=1))

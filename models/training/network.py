@@ -91,8 +91,11 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(c.hidden, eps=1e-12)
         self.layers = nn.ModuleList(BertLayer(c) for _ in range(c.layers))
 
-    def forward(self, input_ids: Tensor, positions: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, positions: Tensor, bias: Tensor, more: Tensor | None = None) -> Tensor:
+        """`more` [B, T, hidden] is added to the embeddings."""
         x = self.norm(self.word(input_ids) + self.position(positions) + self.segment_type)
+        if more is not None:
+            x = x + more
         taps = []
         for i, layer in enumerate(self.layers, start=1):
             x = layer(x, bias)

@@ -7,6 +7,7 @@ import platform
 import random
 import shutil
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from ..backend import ModelInput
 from ..card import Card, digest
 from ..export import export, parity
+from ..load import PROFILES
 from ..onnx_backend import OnnxBackend
 from .batches import Batcher
 from .calibrate import choose, collect
@@ -66,36 +68,53 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     }
     save_file(interaction, str(target / "interaction.safetensors"))
     (target / "network.json").write_text(network.config.to_json() + "\n")
-    files = (*profiles["cpu-int8"], "tokenizer.json", "interaction.safetensors", "network.json")
-    card = {
-        "name": "laconic-mini",
-        "revision": revision,
-        "summary": "query-aware keep, relevance and query-agnostic keep over a frozen MiniLM encoder",
-        "licence": "Apache-2.0",
-        "files": profiles,
-        "sha256": {f: digest(target / f) for f in files},
-        "segment_tokens": SERVED,
-        "relevance_weight": chosen["relevance_weight"],
-        "coherence": chosen["coherence"],
-        "coherence_unasked": chosen["coherence_unasked"],
-        "temperature": chosen["temperature"],
-        "offset": chosen["offset"],
-        "facts": {
+    torch_files = [profiles["cpu-int8"][0], "interaction.safetensors", "network.json"]
+    profiles |= {name: torch_files for name, (runner, *_) in PROFILES.items() if runner == "torch"}
+    names = dict.fromkeys([*profiles["cpu-int8"], *torch_files, "tokenizer.json"])
+    card = Card(
+        name="laconic-mini",
+        revision=revision,
+        summary="query-aware keep, relevance and query-agnostic keep over a frozen MiniLM encoder",
+        licence="Apache-2.0",
+        files=profiles,
+        sha256={f: digest(target / f) for f in names},
+        segment_tokens=SERVED,
+        facts={
             "base": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), frozen",
             "parameters": parameters(network),
-            "training": {**training_facts(c, log), "weights": weights},
+            "training": {**training_facts(c, log), "weights": weights, **begun(c)},
             "data": {"queries_per_set": {k: v[0] for k, v in MIX.items()}, "licences": LICENCES},
             "held_out": {
                 "what": "evidence recall of whole sentences over ten segments, groups never trained on",
                 "by_set": develop(network.interaction, batcher, c, per_source=60),
-                "score_of_chosen_parameters": chosen["held_out_score"],
+                "score_of_chosen_parameters": chosen.pop("held_out_score"),
             },
             "profiles": {"cpu-int8": compared(c.work, target, profiles["cpu-int8"], sample(batcher, 400))},
             "limits": f"English; trained on segments of up to {c.longest} text tokens, served on up to {SERVED}",
         },
-    }
-    (target / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    return card
+        **chosen,  # type: ignore[arg-type]  # numbers by name
+    )
+    made = asdict(with_heads(card, target))
+    (target / "card.json").write_text(json.dumps(made, indent=1) + "\n")
+    return made
+
+
+def begun(c: TrainConfig) -> dict[str, Any]:
+    """What the weights that training went on from were trained with."""
+    return {"went_on_from": Card.read(c.begin).facts["training"]} if c.begin else {}
+
+
+def with_heads(card: Card, target: Path) -> Card:
+    """The card with the heads that the folder already has: they stand on the encoder, which does not change."""
+    if not (target / "card.json").exists():
+        return card
+    before = Card.read(target)
+    encoder = card.files["cpu-int8"][0]
+    if before.sha256.get(encoder) != card.sha256[encoder]:
+        return card
+    own = {f for head in (before.late, before.edu) if head for files in head.files.values() for f in files}
+    sha256 = {**card.sha256, **{f: before.sha256[f] for f in sorted(own)}}
+    return replace(card, late=before.late, edu=before.edu, sha256=sha256)
 
 
 def compared(work: Path, target: Path, files: list[str], inputs: list[ModelInput]) -> dict[str, float]:
