@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from laconic.compressors import Compressor
+from laconic.models import Card
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     q.add_argument("--sets", nargs="*", default=[], help="only these sets")
     q.add_argument("--models-dir", type=Path, default=None)
     q.add_argument("--profile", default="cpu-int8")
+    q.add_argument("--only-ours", action="store_true", help="without the baselines")
     p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
     p.add_argument("--out", type=Path, default=Path("build/peers"))
     p.add_argument("--documents", type=int, default=64)
@@ -65,9 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     e.add_argument("--data", type=Path, required=True, help="folder of edu-*.jsonl.xz")
     e.add_argument("--profile", default="cpu-int8")
     e.add_argument("--models-dir", type=Path, default=None)
+    e.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")
+    d = sub.add_parser("card", help="a model's card as a page")
+    d.add_argument("folder", type=Path, help="model folder")
+    d.add_argument("--out", type=Path, required=True, help="file to write")
+    d.add_argument("--quality", type=Path, nargs="*", default=[], help="figures.json in int8, and the same in fp32")
     args = parser.parse_args(argv)
     run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}
-    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic, "edu": edu}
+    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic, "edu": edu, "card": card}
     return run[args.what](args)
 
 
@@ -86,6 +94,7 @@ def quality(args: argparse.Namespace) -> int:
         count=args.count,
         documents=args.documents,
         only=args.sets,
+        rivals=not args.only_ours,
     )
     text = table(result)
     (args.out / "table.md").write_text(text)
@@ -94,8 +103,9 @@ def quality(args: argparse.Namespace) -> int:
     pictures = plots(result, args.out)
     (args.out / "report.md").write_text(page(result, pictures))
     print(args.out / "report.md")
-    short = margins(result)
-    print("\n".join(["token.v1 is not above the better baseline:", *short] if short else ["above both everywhere"]))
+    if not args.only_ours:
+        short = margins(result)
+        print("\n".join(["token.v1 is not above the better baseline:", *short] if short else ["above both everywhere"]))
     print(json.dumps(result))
     return 0
 
@@ -177,7 +187,22 @@ def edu(args: argparse.Namespace) -> int:
     from .discourse import compare
 
     compressor = Compressor(models_dir=args.models_dir, profile=args.profile)
-    print(json.dumps(compare(args.data, compressor.pipeline("edu.v1").parts)))
+    result = compare(args.data, compressor.pipeline("edu.v1").parts)
+    if args.write:
+        record = Card.read(args.write)
+        assert record.edu is not None
+        edu = replace(record.edu, facts={**record.edu.facts, "measured": result})
+        replace(record, edu=edu).write(args.write)
+    print(json.dumps(result))
+    return 0
+
+
+def card(args: argparse.Namespace) -> int:
+    from .card import page
+
+    runs = [json.loads(path.read_text()) for path in args.quality]
+    args.out.write_text(page(Card.read(args.folder), *(runs if len(runs) == 2 else (None, None))))
+    print(args.out)
     return 0
 
 

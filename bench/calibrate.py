@@ -7,10 +7,9 @@ et al. 2022, equation 4), each set of questions weighing the same.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,4 +184,4 @@ def write(folder: Path, recipe: str, result: dict[str, Any]) -> None:
         card = replace(card, late=late)
     else:
         card = replace(card, **numbers, facts={**card.facts, **facts})
-    (folder / "card.json").write_text(json.dumps(asdict(card), indent=1) + "\n")
+    card.write(folder)

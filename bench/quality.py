@@ -89,11 +89,12 @@ class Memo:
         return [self.found[t] for t in texts]
 
 
-def methods(compressor: Compressor, work: Path) -> dict[str, Pipeline]:
-    """Ours and the baselines, all counting in the model's own tokens."""
+def methods(compressor: Compressor, work: Path | None) -> dict[str, Pipeline]:
+    """Ours and, if there is a folder to work in, the baselines, all counting in the model's own tokens."""
     reader = Memo(compressor.reader())
     made = {name: compressor.pipeline(name).parts for name in OURS}
-    made |= {n: replace(p, scorer=Once(p.scorer)) for n, p in baselines(work).items()}
+    if work:
+        made |= {n: replace(p, scorer=Once(p.scorer)) for n, p in baselines(work).items()}
     return {name: Pipeline(p, reader) for name, p in made.items()}
 
 
@@ -106,10 +107,11 @@ def measure(
     count: int,
     documents: int,
     only: Sequence[str] = (),
+    rivals: bool = True,
 ) -> dict[str, Any]:
     """Every method on every set that has evidence; means per rate, and the number of examples behind them."""
     out: dict[str, Any] = {"rates": list(rates), "documents": documents, "facts": facts(compressor), "sets": {}}
-    lines = methods(compressor, work)
+    lines = methods(compressor, work if rivals else None)
     for name in only or sets(folder):
         drawn = examples(folder, name, count=count, documents=documents)
         if not any(e.evidence for e in drawn):

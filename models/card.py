@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,10 @@ class Card(Scoring):
             raise CardError(f"{path} does not exist") from None
         except (AttributeError, TypeError, ValueError) as e:
             raise CardError(f"{path} is not a card: {e}") from None
+
+    def write(self, folder: Path) -> None:
+        """Write `folder/card.json`."""
+        (folder / "card.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     def verify(self, folder: Path, names: list[str]) -> None:
         """Check the sha256 of the named files; raises CardError at the first that differs."""

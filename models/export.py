@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import shutil
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -280,7 +279,7 @@ def convert(source: Path, target: Path, profile: str) -> Card:
         edu = replace(edu, files={**edu.files, profile: edu_files})
     sha256 = {name: digest(target / name) for name in dict.fromkeys([*kept, *files, *late_files, *edu_files])}
     made = replace(card, files={**card.files, profile: files}, late=late, edu=edu, sha256={**card.sha256, **sha256})
-    (target / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
+    made.write(target)
     return made
 
 

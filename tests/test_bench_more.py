@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from laconic.bench.__main__ import main
 from laconic.bench.agnostic import f1, survived
 from laconic.bench.cache import held, identical, reuse, timed
 from laconic.compressors import Compressor
+from laconic.models import Card
+from laconic.models.catalogue import EMBEDDED
 from laconic.service.cache import Lru, Tiers
 
 
@@ -76,3 +79,38 @@ def test_figures() -> None:
     assert f1((score, gold), 0.9) == 1
     assert f1((score, gold), 0.4) == pytest.approx(0.8)
     assert survived("Built by ADA  Lovelace", [["ada lovelace"], ["Bob", "built"], ["never"]]) == pytest.approx(2 / 3)
+
+
+def test_edu_and_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Boundaries and heads beside annotated ones go onto the card, and the card becomes a page."""
+    text = "Although it rained, the treaty was signed by Ada, because she was there. Lunch was good."
+    starts = [0, 20, 50, 73]
+    row = {"text": text, "edus": [[s, s + 5] for s in starts], "heads": [1, -1, 1, -1]}
+    for name in ("gum", "scidtb"):
+        with lzma.open(tmp_path / f"edu-{name}.jsonl.xz", "wt", encoding="utf-8") as out:
+            out.writelines(json.dumps(r) + "\n" for r in (row, {**row, "edus": [[0, 5]], "heads": [-1]}))
+    folder = tmp_path / "models" / "laconic-mini"
+    shutil.copytree(EMBEDDED / "laconic-mini", folder)
+    assert main(["edu", "--data", str(tmp_path), "--write", str(folder)]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    # the first text's three boundaries are found, and found again where nobody marked them
+    assert found["gum"] == {**found["gum"], "texts": 2, "units": 5, "precision": 0.5, "recall": 1.0, "f1": 0.6667}
+    assert found["gum"]["heads"] == 1.0
+    assert found["gum"]["heads_judged"] == 2
+    card = Card.read(folder)
+    assert card.edu is not None and card.edu.facts["measured"] == found
+    runs = []
+    for name, recall in (("int8", 0.9), ("fp32", 0.92)):
+        figures = {"evidence_recall": recall, "full_support": recall, "answer_kept": None}
+        recipes = ("token.v1", "late.v1", "edu.v1", "sentence.v1")
+        sets = {"a": figures, "b": {**figures, "answer_kept": 0.5}}
+        methods = {s: {"methods": {r: {"0.1": f} for r in recipes}} for s, f in sets.items()}
+        runs.append(tmp_path / f"{name}.json")
+        runs[-1].write_text(json.dumps({"rates": [0.1], "sets": methods}))
+    page = tmp_path / "card.md"
+    assert main(["card", str(folder), "--out", str(page), "--quality", *map(str, runs)]) == 0
+    shown = page.read_text()
+    assert "| token.v1 | evidence recall | -2.00 (a -2.0) |" in shown
+    assert "| token.v1 | answer kept | +0.00 (b +0.0) |" in shown
+    assert "| gum | 2 | 5 | 0.6667" in shown
+    assert all(mark in shown for mark in card.sha256.values())

@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -205,5 +205,5 @@ def publish(network: Edu, facts: dict[str, Any], work: Path, target: Path) -> Ca
     edu = EduFacts(files=named, distance=distance, depth=DEPTH, facts=facts)
     sha256 = {**card.sha256, **{f: digest(target / f) for f in (*files, "edu.safetensors")}}
     made = replace(card, edu=edu, sha256=sha256)
-    (target / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
+    made.write(target)
     return made

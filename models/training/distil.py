@@ -98,5 +98,5 @@ def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
     )
     sha256 = {name: digest(folder / name) for name in (*files, *torch_files)}
     made = replace(card, late=late, sha256={**card.sha256, **sha256})
-    (folder / "card.json").write_text(json.dumps(asdict(made), indent=1) + "\n")
+    made.write(folder)
     return asdict(late)

@@ -94,9 +94,9 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
         },
         **chosen,  # type: ignore[arg-type]  # numbers by name
     )
-    made = asdict(with_heads(card, target))
-    (target / "card.json").write_text(json.dumps(made, indent=1) + "\n")
-    return made
+    made = with_heads(card, target)
+    made.write(target)
+    return asdict(made)
 
 
 def begun(c: TrainConfig) -> dict[str, Any]:
