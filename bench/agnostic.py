@@ -13,8 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request, Scorer, Segment
-from laconic.compressors.pipeline import pooled
-from laconic.compressors.units import from_starts
+from laconic.compressors.units import from_starts, pooled
 
 from .data import rows
 from .quality import interval, plain

@@ -12,6 +12,7 @@ from . import units as cutting
 from .allocate import allocate
 from .edu import assemble, depth, inside
 from .forced import forced
+from .link import link
 from .rank import arrange, by_relevance
 from .recipes import Parts, sigmoid
 from .render import join, spans_of
@@ -20,7 +21,6 @@ from .stages import Reader
 from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Units
 
 T = TypeVar("T")
-LOWEST = -1e9  # score of a unit no piece falls into
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +50,11 @@ class Pipeline:
         segments = self.parts.splitter(request.documents, [p.sentences for p in documents])
         scores = self.parts.scorer(request.query, segments)
         grouped = by_document(segments, scores, len(documents))
-        best = [max((s.relevance for s in g), default=LOWEST) for g in grouped]
+        best = [max((s.relevance for s in g), default=cutting.LOWEST) for g in grouped]
         units = self._units(request, documents, segments)
-        pieces = [self._piece(request, p, u, g) for p, u, g in zip(documents, units, grouped, strict=True)]
+        raised = self._raised(request, documents, grouped)
+        each = zip(documents, units, grouped, raised, strict=True)
+        pieces = [self._piece(request, *given) for given in each]
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
@@ -80,14 +82,23 @@ class Pipeline:
         found = by_document(segments, self.parts.segmenter(segments), len(documents))
         return [assemble(len(p.text), s, d) for p, s, d in zip(documents, own, found, strict=True)]
 
-    def _piece(self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores]) -> Piece:
+    def _raised(
+        self, request: Request, documents: Sequence[Prepared], grouped: Sequence[Sequence[Scores]]
+    ) -> list[float]:
+        """What other documents, and the query, say of each: logits its scores are raised by."""
+        if not self.parts.link or not request.query:
+            return [0.0] * len(documents)
+        found = [(p.text, p.sentences, g) for p, g in zip(documents, grouped, strict=True)]
+        return link(request.query, [p.document.title for p in documents], found, self.parts.link)
+
+    def _piece(self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores], raised: float) -> Piece:
         coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
         sunk = 0.0 if asked(request) else self.parts.depth * depth(units)
         at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
         return Piece(
             text=p.text,
             units=units,
-            score=self._unit_scores(units, p.sentences, scores, coherence) - sunk,
+            score=self._unit_scores(units, p.sentences, scores, coherence) + raised - sunk,
             forced=forced(p.document, units, p.sentences, request.keep),
             cost=np.bincount(at, minlength=len(units)),
             allowed=np.ones(len(units), bool),
@@ -98,14 +109,14 @@ class Pipeline:
     def _unit_scores(units: Units, sentences: Units, scores: Sequence[Scores], coherence: float) -> np.ndarray:
         """Mean piece score of each unit, drawn towards its sentence's mean by `coherence`."""
         if not scores:
-            return np.full(len(units), LOWEST)
+            return np.full(len(units), cutting.LOWEST)
         pieces = np.concatenate([s.pieces for s in scores])
         keep = np.concatenate([s.keep for s in scores]).astype(np.float64)
-        own = pooled(units, pieces, keep)
+        own = cutting.pooled(units, pieces, keep)
         if units is sentences:
             return own
-        around = pooled(sentences, pieces, keep)[cutting.owners(sentences, units.starts)]
-        own = np.where(own > LOWEST, own, around)
+        around = cutting.pooled(sentences, pieces, keep)[cutting.owners(sentences, units.starts)]
+        own = np.where(own > cutting.LOWEST, own, around)
         blended: np.ndarray = coherence * around + (1 - coherence) * own
         return blended
 
@@ -220,15 +231,6 @@ def by_document(segments: Sequence[Segment], values: Sequence[T], count: int) ->
     for segment, value in zip(segments, values, strict=True):
         out[segment.document].append(value)
     return out
-
-
-def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Mean score of the pieces that begin in each unit; LOWEST where none does. float64 [N]"""
-    at = cutting.owners(units, pieces[:, 0])
-    count = np.bincount(at, minlength=len(units))
-    mean = np.bincount(at, weights=keep, minlength=len(units)) / np.maximum(count, 1)
-    mean[count == 0] = LOWEST
-    return mean
 
 
 def only(pieces: Sequence[Piece], numbers: Sequence[int]) -> list[Piece]:

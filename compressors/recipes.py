@@ -13,6 +13,7 @@ from laconic.models import Model, Scoring
 
 from .cached import CachedScorer, Store, fingerprint
 from .edu import CachedSegmenter, EduSegmenter
+from .link import WEIGHT
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
 from .score_lexical import LexicalScorer
 from .score_token import TokenScorer
@@ -39,6 +40,7 @@ class Parts:
     offset: float = 0.0
     recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
     segmenter: Segmenter | None = None  # of discourse units
+    link: float = 0.0  # logits that a document named by a relevant sentence is raised by, with a query
     depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
@@ -88,6 +90,7 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         unit=recipe.unit,
         calibrated=True,
         segmenter=_segmenter(model, store),
+        link=WEIGHT,
         depth=card.edu.depth if card.edu else 0.0,
         **meaning(card),
     )

@@ -35,6 +35,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 WINDOW = 40_000  # characters the sentence splitter sees at once
+LOWEST = -1e9  # score of a unit no piece falls into
 
 
 def printable(text: str) -> str:
@@ -171,3 +172,12 @@ def containing(units: Units, start: int, end: int) -> range:
     if start >= end or not len(units):
         return range(0)
     return range(bisect_right(units.starts, start) - 1, int(np.searchsorted(units.starts, end, side="left")))
+
+
+def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Mean score of the pieces that begin in each unit; LOWEST where none does. float64 [N]"""
+    at = owners(units, pieces[:, 0])
+    count = np.bincount(at, minlength=len(units))
+    mean = np.bincount(at, weights=keep, minlength=len(units)) / np.maximum(count, 1)
+    mean[count == 0] = LOWEST
+    return mean
