@@ -11,7 +11,7 @@ import lzma
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Example:
     texts: list[str]
     evidence: list[tuple[int, int, int]]  # document, start, end
     answers: list[str]
+    relevant: list[int]  # numbers of the labelled documents
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -52,10 +53,12 @@ def examples(
     documents: int,
     seed: int = 7,
     among: Callable[[str], bool] | None = None,
+    whole: bool = False,
 ) -> list[Example]:
     """`count` answerable questions of a set, drawn with a fixed seed, each with its documents shuffled.
 
-    `among` says which groups questions are drawn from.
+    `among` says which groups questions are drawn from; `whole` takes the labelled passages for evidence where no
+    evidence is marked in them.
     """
     passages = {p["pid"]: p for p in rows(folder / f"{name}.passages.jsonl.xz")}
     groups: dict[str, list[str]] = defaultdict(list)
@@ -66,7 +69,10 @@ def examples(
     rng = random.Random(seed)
     rng.shuffle(queries)
     texts = {pid: p["text"] for pid, p in passages.items()}
-    return [example(q, passages, groups, texts, documents, rng) for q in queries[:count]]
+    found = [example(q, passages, groups, texts, documents, rng) for q in queries[:count]]
+    if whole and not any(e.evidence for e in found):
+        found = [replace(e, evidence=[(n, 0, len(e.texts[n])) for n in e.relevant]) for e in found]
+    return found
 
 
 def example(
@@ -95,4 +101,5 @@ def example(
         texts=[texts[p] for p in picked],
         evidence=[(at[x["pid"]], s, e) for x in q["labels"] for s, e in x["evidence"]],
         answers=[a for a in q["answers"] if any(a in texts[p] for p in labelled)],
+        relevant=sorted({at[p] for p in labelled}),
     )

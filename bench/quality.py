@@ -113,7 +113,7 @@ def measure(
     out: dict[str, Any] = {"rates": list(rates), "documents": documents, "facts": facts(compressor), "sets": {}}
     lines = methods(compressor, work if rivals else None)
     for name in only or sets(folder):
-        drawn = examples(folder, name, count=count, documents=documents)
+        drawn = examples(folder, name, count=count, documents=documents, whole=True)
         if not any(e.evidence for e in drawn):
             continue
         found: dict[str, dict[float, list[Figures]]] = {m: {r: [] for r in rates} for m in lines}

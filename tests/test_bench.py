@@ -53,7 +53,8 @@ def result(*spans: tuple[int, int]) -> Result:
 
 def test_judge_counts_characters_of_evidence() -> None:
     """Half the evidence kept is recall one half and no support; nine tenths is support; answers are strings."""
-    example = Example(query="?", titles=[None], texts=[TEXT], evidence=[(0, 11, 31)], answers=["ADA", "nobody"])
+    labels = {"evidence": [(0, 11, 31)], "answers": ["ADA", "nobody"], "relevant": [0]}
+    example = Example(query="?", titles=[None], texts=[TEXT], **labels)
     half = judge(example, result((11, 21)))
     assert (half.evidence_recall, half.full_support, half.answer_kept, half.rate) == (0.5, 0.0, 1.0, 0.4)
     most = judge(example, result((13, 31)))
@@ -67,6 +68,21 @@ def test_examples_hold_the_labelled_passage(data: Path) -> None:
     document, start, end = one.evidence[0]
     assert one.texts[document][start:end] == "Ada built the bridge."
     assert [one] == examples(data, "tiny", count=5, documents=4)
+
+
+def test_labelled_passages_stand_for_evidence(data: Path) -> None:
+    """Where nobody marked evidence, the labelled passage is taken whole, if that is asked for."""
+    path = data / "tiny.queries.jsonl.xz"
+    with lzma.open(path, "rt") as file:
+        row = json.loads(file.readline())
+    row["labels"][0]["evidence"] = []
+    with lzma.open(path, "wt") as file:
+        file.write(json.dumps(row) + "\n")
+    (bare,) = examples(data, "tiny", count=1, documents=4)
+    (one,) = examples(data, "tiny", count=1, documents=4, whole=True)
+    assert bare.evidence == []
+    assert one.relevant == bare.relevant
+    assert one.evidence == [(one.relevant[0], 0, len(one.texts[one.relevant[0]]))]
 
 
 def test_bench_quality_end_to_end(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
