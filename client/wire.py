@@ -139,7 +139,10 @@ class DocumentAnswer(Body):
     spans: list[tuple[int, int]] | None = None
     scores: Annotated[list[tuple[int, int, float]] | None, Field(description="start, end, score of each unit")] = None
     score: Annotated[float | None, Field(description="probability that it answers the query")] = None
-    tree: Annotated[list[NodeAnswer] | None, Field(description="headings, lists, paragraphs and their units")] = None
+    tree: Annotated[
+        list[NodeAnswer] | None,
+        Field(description="headings, lists, paragraphs and their units; `threshold: 0` keeps all"),
+    ] = None
     tokens_in: int
     tokens_out: int
     cached: Annotated[str, Field(description="segments answered from the cache / segments")]

@@ -43,8 +43,15 @@ def read(text: str, spans: np.ndarray, seen: np.ndarray, o: EduOutput, distance:
         return Discourse(starts=np.zeros(1, np.int64), heads=np.full(1, -1))
     begins = (o.start > 0) & (seen[:, 1] == 0)
     lines = [s for s in sentences(text).starts.tolist() if "\n" in text[max(0, s - 1) : s]]
-    begins[np.searchsorted(spans[:, 0], lines).clip(max=len(spans) - 1)] = True
-    begins[0] = True
+    fixed = np.zeros(len(spans), bool)
+    fixed[np.searchsorted(spans[:, 0], lines).clip(max=len(spans) - 1)] = True
+    fixed[0] = True
+    begins |= fixed
+    at = np.flatnonzero(begins)
+    hollow = np.add.reduceat(seen[:, 5], at) == 0  # a mark alone says nothing: it goes with what stands before it,
+    begins[at[hollow & ~fixed[at]]] = False
+    bullets = np.flatnonzero(hollow[:-1] & fixed[at[:-1]] & ~fixed[at[1:]])  # at the start of a line with what follows
+    begins[at[bullets + 1]] = False
     starts = spans[begins, 0].copy()
     starts[0] = 0
     return Discourse(starts=starts, heads=heads(o.links, np.cumsum(begins) - 1, distance))

@@ -86,10 +86,11 @@ class Pipeline:
         self, request: Request, documents: Sequence[Prepared], grouped: Sequence[Sequence[Scores]]
     ) -> list[float]:
         """What other documents, and the query, say of each: logits its scores are raised by."""
-        if not self.parts.link or not request.query:
+        query = request.query or ""
+        if not self.parts.link or not query.strip():
             return [0.0] * len(documents)
         found = [(p.text, p.sentences, g) for p, g in zip(documents, grouped, strict=True)]
-        return link(request.query, [p.document.title for p in documents], found, self.parts.link)
+        return link(query, [p.document.title for p in documents], found, self.parts.link)
 
     def _piece(self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores], raised: float) -> Piece:
         coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked

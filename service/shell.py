@@ -6,15 +6,17 @@ import argparse
 import json
 import sys
 import time
+from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
+from rich.tree import Tree
 
 from laconic.client.wire import BudgetBody, CompressRequest
-from laconic.compressors import RECIPES, LaconicError, Result
+from laconic.compressors import RECIPES, LaconicError, Result, tree
 from laconic.models import Card, ModelError
 from laconic.models.card import CardError
 from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
@@ -126,6 +128,8 @@ def compress(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         made = convert.answer(body, result, "local", pipeline.reader.name, model, elapsed)
         print(made.model_dump_json(exclude_none=True))
+    elif args.tree:
+        show_tree(text, result)
     else:
         show(text, result, plain=args.plain or not sys.stdout.isatty(), elapsed=elapsed)
     return 0
@@ -143,6 +147,28 @@ def show(text: str, result: Result, *, plain: bool, elapsed: float) -> None:
     rate = result.tokens_out / result.tokens_in if result.tokens_in else 0.0
     figures = f"{result.tokens_in} → {result.tokens_out} tokens ({rate:.0%}), {elapsed:.0f} ms"
     Console(stderr=True).print(figures, *result.warnings, sep="; ", style="cyan", highlight=False)
+
+
+MARKS = {"section": "§", "item": "•", "paragraph": "¶"}
+
+
+def show_tree(text: str, result: Result) -> None:
+    """The document's structure: what is kept bold, what is dropped dimmed."""
+    nodes = tree(text, result.documents[0].units, result.documents[0].spans)
+    below = defaultdict(list)
+    for number, node in enumerate(nodes):
+        below[node.parent].append(number)
+
+    def grow(branch: Tree, at: int | None) -> None:
+        for number in below[at]:
+            node = nodes[number]
+            shown = MARKS.get(node.kind) or " ".join(text[node.start : node.end].split())
+            if shown:
+                grow(branch.add(Text(shown, style="bold" if node.kept else "dim")), number)
+
+    root = Tree("", hide_root=True)
+    grow(root, None)
+    Console().print(root)
 
 
 def models(args: argparse.Namespace, settings: Settings) -> int:

@@ -49,6 +49,22 @@ def test_compress_file_and_pipe(tmp_path: Path) -> None:
         assert b"tokens" in done.stderr
 
 
+def test_compress_tree() -> None:
+    """The tree shows blocks by their marks and clauses under what they depend on."""
+    text = b"# Guide\n\nThe treaty was signed by Ada, because she was there.\n\n- Lunch was good.\n"
+    done = run("compress", "-", "--recipe", "edu.v1", "--rate", "0.5", "--tree", stdin=text)
+    assert done.returncode == 0
+    assert [line.strip("│├└─ ") for line in done.stdout.decode().splitlines()] == [
+        "§",
+        "# Guide",
+        "¶",
+        "The treaty was signed by Ada,",
+        "because she was there.",
+        "•",
+        "- Lunch was good.",
+    ]
+
+
 def test_compress_json() -> None:
     """`--json` gives the REST answer."""
     done = run("compress", "-", "--rate", "0.5", "--json", stdin=TEXT)

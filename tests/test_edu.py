@@ -193,6 +193,16 @@ def test_marks() -> None:
     assert marks("", np.zeros((0, 2), np.int64)).shape == (0, 6)
 
 
+def test_a_bullet_goes_with_its_item(compressor: Compressor) -> None:
+    """No unit is a mark alone, unless that is its whole line."""
+    text = "- The film failed in Oslo\n- Critics praised it\n***\nThe end came."
+    request = Request(documents=[Document(text=text)], budget=Budget(kind="threshold", value=0.0))
+    units = compressor(request, recipe="edu.v1").documents[0].units
+    assert units is not None
+    found = [text[a:b] for a, b in zip(units.starts, units.ends, strict=True)]
+    assert found == ["- The film failed in Oslo\n", "- Critics praised it\n", "***\n", "The end came."]
+
+
 def test_a_segment_without_tokens(fake_model: Model, tokenizer: TextTokenizer) -> None:
     """A segment of characters that the tokenizer drops is one unit."""
     assert fake_model.card.edu is not None
