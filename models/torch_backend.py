@@ -114,9 +114,10 @@ def open_late(folder: Path) -> Late:
 
 def open_edu(folder: Path, encoder: str) -> Edu:
     """The discourse head of a model folder, with its encoder from the file `encoder`; fp32, on the CPU."""
+    own = {k: v.float() for k, v in load_file(str(folder / "edu.safetensors")).items()}
+    found = encoder_weights(folder / encoder, "edu.encoder.")
     edu = Edu()
-    edu.load_state_dict({k: v.float() for k, v in load_file(str(folder / "edu.safetensors")).items()}, strict=False)
-    edu.encoder.load_state_dict(encoder_weights(folder / encoder, "edu.encoder."))
+    edu.load_state_dict({**own, **{f"encoder.{k}": v for k, v in found.items()}})
     return edu.eval().requires_grad_(False)
 
 

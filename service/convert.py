@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from laconic.client.wire import (
     BudgetBody,
     CompressAnswer,
@@ -97,8 +99,7 @@ def document(d: Compressed, body: CompressRequest, given: DocumentBody) -> Docum
 
 def nodes(d: Compressed, text: str) -> list[NodeAnswer]:
     """The document's structure, and what of it was kept."""
-    found = tree(text, d.units, d.spans)
-    return [NodeAnswer(kind=n.kind, start=n.start, end=n.end, parent=n.parent, kept=n.kept) for n in found]
+    return [NodeAnswer(**asdict(n)) for n in tree(text, d.units, d.spans)]
 
 
 def scores(d: Compressed) -> list[tuple[int, int, float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import discourse, distil
 from .encoder import train
-from .fit import TrainConfig
+from .fit import RunConfig, TrainConfig
 from .publish import publish
 
 
@@ -29,15 +29,11 @@ def main() -> None:
     late.add_argument("--model", type=Path, required=True, help="that folder; the files are written into it")
     edu = sub.add_parser("edu", help="the finder of discourse units, written into the laconic-mini of a folder")
     edu.add_argument("--model", type=Path, required=True, help="that folder")
-    edu.add_argument("--data", type=Path, required=True, help="folder with the training sets")
-    edu.add_argument("--work", type=Path, default=Path("build/edu"), help="log, fp32 graph")
-    edu.add_argument("--base", type=Path, default=None, help="folder of the base encoder")
     edu.add_argument("--passes", type=int, default=discourse.EduConfig.passes)
-    edu.add_argument("--seed", type=int, default=discourse.EduConfig.seed)
-    edu.add_argument("--device", default="cpu")
-    edu.add_argument("--threads", type=int, default=discourse.EduConfig.threads)
-    options(p)
-    options(late)
+    common(edu, "build/edu", discourse.EduConfig)
+    for over_states in (p, late):
+        common(over_states, "build/encoder", TrainConfig)
+        options(over_states)
     p.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
     p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     p.add_argument("--revision", default="1")
@@ -57,16 +53,20 @@ def main() -> None:
     print(weights if a.out is None else json.dumps(publish(config, a.out, a.revision), indent=1))
 
 
-def options(p: argparse.ArgumentParser) -> None:
+def common(p: argparse.ArgumentParser, work: str, config: type[RunConfig]) -> None:
     """What every training run can be told."""
     p.add_argument("--data", type=Path, required=True, help="folder with the training sets")
-    p.add_argument("--work", type=Path, default=Path("build/encoder"), help="states, checkpoints, log")
+    p.add_argument("--work", type=Path, default=Path(work), help="states, checkpoints, log")
     p.add_argument("--base", type=Path, default=None, help="folder of the base encoder")
-    p.add_argument("--steps", type=int, default=TrainConfig.steps)
-    p.add_argument("--seed", type=int, default=TrainConfig.seed)
+    p.add_argument("--seed", type=int, default=config.seed)
     p.add_argument("--device", default="cpu")
-    p.add_argument("--rate", type=float, default=TrainConfig.rate, help="learning rate at its highest")
-    p.add_argument("--threads", type=int, default=TrainConfig.threads)
+    p.add_argument("--rate", type=float, default=config.rate, help="learning rate at its highest")
+    p.add_argument("--threads", type=int, default=config.threads)
+
+
+def options(p: argparse.ArgumentParser) -> None:
+    """What runs over stored states can be told besides."""
+    p.add_argument("--steps", type=int, default=TrainConfig.steps)
     p.add_argument("--every", type=int, default=TrainConfig.every, help="steps between checkpoints")
     p.add_argument("--limit", type=int, default=None, help="queries per set, for a quick trial")
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,27 +27,24 @@ from ..export import edu_to_onnx
 from ..marks import MARKS, marks
 from .data import CLS, SEP, TEXT_TOKENS, read
 from .edu import Edu
-from .network import bias_of
+from .encoder import open_tokenizer
+from .fit import RunConfig
+from .network import bias_of, keep
+from .publish import ran
 
 SOURCES = {"edu-gum": 1, "edu-scidtb": 3}  # how often a pass goes over each
 DEPTH = 0.25  # chosen on SQuAD training passages: answers to all their questions kept (bench/LOG.md)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EduConfig:
+class EduConfig(RunConfig):
     """What a run is made of; written into the card."""
 
-    data: Path
-    work: Path
-    base: Path
     passes: int = 8
     rate: float = 3e-4
     dropout: float = 0.1
     link_weight: float = 0.1
     batch: int = 8
-    seed: int = 17
-    device: str = "cpu"
-    threads: int = 2
 
 
 class Text(NamedTuple):
@@ -144,9 +140,7 @@ def train(c: EduConfig) -> tuple[Edu, dict[str, Any]]:
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
     rng = random.Random(c.seed)
-    tok = Tokenizer.from_file(str(c.base / "tokenizer.json"))
-    tok.no_truncation()
-    tok.no_padding()
+    tok = open_tokenizer(c.base)
     found = {s: [annotated(r, tok) for r in read(c.data / f"{s}.jsonl.xz")] for s in SOURCES}
     texts = [t for s, ts in found.items() for t in ts * SOURCES[s]]
     network = Edu()
@@ -186,10 +180,7 @@ def train(c: EduConfig) -> tuple[Edu, dict[str, Any]]:
         "licences": "GUM: annotations CC BY 4.0, texts CC BY, CC BY-SA and open; SciDTB: abstracts CC BY 4.0",
         "passes": c.passes,
         "steps": step,
-        "rate": c.rate,
-        "seed": c.seed,
-        "device": f"{c.device}, {c.threads} threads",
-        "date": time.strftime("%Y-%m-%d"),
+        **ran(c),
     }
     return network.cpu().eval(), facts
 
@@ -198,8 +189,8 @@ def publish(network: Edu, facts: dict[str, Any], work: Path, target: Path) -> Ca
     """Write the network into the model folder `target` and onto its card."""
     card = Card.read(target)
     files = edu_to_onnx(network, work, target, "cpu-int8")
-    own = {k: v.half().contiguous() for k, v in network.state_dict().items() if not k.startswith("encoder.")}
-    save_file(own, str(target / "edu.safetensors"))  # what the int8 file does not hold in a form to load from
+    own = {k: v for k, v in network.state_dict().items() if not k.startswith("encoder.")}
+    keep(own, target / "edu.safetensors")  # what the int8 file does not hold in a form to load from
     distance = [round(x, 4) for x in network.distance.detach().tolist()]
     named = {p: files if p == "cpu-int8" else [*files, "edu.safetensors"] for p in card.files if p != "cpu-fp32"}
     edu = EduFacts(files=named, distance=distance, depth=DEPTH, facts=facts)

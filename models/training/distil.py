@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +19,7 @@ from .calibrate import choose, collect
 from .encoder import prepare
 from .fit import TrainConfig, better, develop, finished, fit, label_losses, scores, total
 from .late import Late, LateConfig
-from .network import fill
+from .network import fill, keep
 from .publish import training_facts
 
 SAMPLE = 200_000  # token states the first directions are found in
@@ -78,8 +77,7 @@ def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
     block, weights = better(untrained(batcher, wise.features.idf), batcher, c)
     block = block.half().float()  # every profile comes from the weights as they are kept
     files = late_to_onnx(block, c.work, folder, "cpu-int8")
-    tensors = {k: v.half().contiguous() for k, v in block.state_dict().items() if v.is_floating_point()}
-    save_file(tensors, str(folder / "late.safetensors"))
+    keep(block.state_dict(), folder / "late.safetensors")
     (folder / "late.json").write_text(block.config.to_json() + "\n")
     chosen = choose(collect(block, batcher, c))
     log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]

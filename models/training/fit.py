@@ -24,24 +24,30 @@ Loss = Callable[[Batch, Batch], tuple[Tensor, dict[str, float]]]  # with a query
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """What a run is made of; written into the card."""
+class RunConfig:
+    """What every training run is made of; written into the card."""
 
     data: Path
     work: Path
     base: Path
+    rate: float = 8e-4
+    seed: int = 17
+    device: str = "cpu"
+    threads: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """A run over stored states."""
+
     steps: int = 3000
     queries: int = 8
     segments: int = 6
     agnostic: int = 12
     longest: int = 112
-    rate: float = 8e-4
     warmup: int = 200
     decay: float = 0.02
     average: float = 0.998
-    seed: int = 17
-    device: str = "cpu"
-    threads: int = 2
     limit: int | None = None
     every: int = 500
     begin: Path | None = None  # model folder whose weights are trained on

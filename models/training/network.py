@@ -10,12 +10,13 @@ over query and segment together, and one linear head per task.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -262,6 +263,11 @@ class Network(nn.Module):
         states = self.encode(input_ids, parts)
         keep, agnostic, relevance = self.interaction(input_ids, states, parts == 1, parts == 2)
         return keep, agnostic, relevance
+
+
+def keep(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights as `fill` reads them: in half precision, whole numbers left out."""
+    save_file({k: v.half().contiguous() for k, v in state.items() if v.is_floating_point()}, str(path))
 
 
 def fill(module: nn.Module, path: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from ..backend import ModelInput
 from ..card import Card, digest
@@ -24,8 +23,8 @@ from .batches import Batcher
 from .calibrate import choose, collect
 from .data import MIX, Question, held_out
 from .encoder import prepare
-from .fit import TrainConfig, better, develop
-from .network import Network
+from .fit import RunConfig, TrainConfig, better, develop
+from .network import Network, keep
 
 SERVED = 240  # text tokens of a segment: stories lose 5 to 8 points of evidence at 128 (bench/LOG.md)
 LICENCES = {
@@ -63,10 +62,7 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     chosen = choose(cases)
     log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
     shutil.copy(c.base / "tokenizer.json", target / "tokenizer.json")
-    interaction = {
-        k: v.half().contiguous() for k, v in network.interaction.state_dict().items() if v.is_floating_point()
-    }
-    save_file(interaction, str(target / "interaction.safetensors"))
+    keep(network.interaction.state_dict(), target / "interaction.safetensors")
     (target / "network.json").write_text(network.config.to_json() + "\n")
     torch_files = [profiles["cpu-int8"][0], "interaction.safetensors", "network.json"]
     profiles |= {name: torch_files for name, (runner, *_) in PROFILES.items() if runner == "torch"}
@@ -131,16 +127,23 @@ def parameters(network: Network) -> dict[str, int]:
     }
 
 
+def ran(c: RunConfig) -> dict[str, Any]:
+    """Where and how any run was made."""
+    return {
+        "rate": c.rate,
+        "seed": c.seed,
+        "device": f"{c.device}, {c.threads} threads, {platform.machine()}, torch {torch.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
 def training_facts(c: TrainConfig, log: list[dict[str, Any]]) -> dict[str, Any]:
     """What the run was, from its own log."""
     return {
         "steps": c.steps,
         "queries_per_step": c.queries,
         "segments_per_query": c.segments,
-        "rate": c.rate,
-        "seed": c.seed,
-        "device": f"{c.device}, {c.threads} threads, {platform.machine()}, torch {torch.__version__}",
-        "date": time.strftime("%Y-%m-%d"),
+        **ran(c),
         "last_losses": {
             k: round(float(np.mean([r[k] for r in log[-100:]])), 4)
             for k in ("token", "sentence", "relevance", "agnostic")
