@@ -63,7 +63,18 @@ def f1(pair: Pair, least: float) -> float:
     return 2 * both / max(1.0, float(kept.sum() + gold.sum()))
 
 
-def answers(folder: Path, compressor: Compressor, work: Path, *, rates: Sequence[float], count: int) -> dict[str, Any]:
+OURS = ("token.v1", "edu.v1", "perplexity.v1", "lexical.v1")  # late.v1 is token.v1 where nothing is asked
+
+
+def answers(
+    folder: Path,
+    compressor: Compressor,
+    work: Path,
+    *,
+    rates: Sequence[float],
+    count: int,
+    recipes: Sequence[str] = OURS,
+) -> dict[str, Any]:
     """Share of a passage's questions whose answer survives a compression that knew none of them."""
     texts = {p["pid"]: p["text"] for p in rows(folder / "squad.passages.jsonl.xz")}
     asked: dict[str, list[list[str]]] = defaultdict(list)
@@ -72,7 +83,7 @@ def answers(folder: Path, compressor: Compressor, work: Path, *, rates: Sequence
             asked[label["pid"]].append(q["answers"])
     chosen = [pid for pid, found in sorted(asked.items()) if len(found) >= 3][:count]
     reader = compressor.reader()
-    ours = {n: compressor.pipeline(n).parts for n in ("token.v1", "late.v1", "edu.v1", "lexical.v1")}
+    ours = {n: compressor.pipeline(n).parts for n in recipes}
     rivals = {n: p for n, p in baselines(work).items() if n in ("random", "lead", "stop-words")}
     out: dict[str, Any] = {"passages": len(chosen), "questions": sum(len(asked[p]) for p in chosen), "methods": {}}
     for name, parts in {**ours, **rivals}.items():

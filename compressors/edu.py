@@ -28,13 +28,16 @@ class EduSegmenter:
         self.backend, self.tokenizer, self.facts = backend, tokenizer, facts
 
     def __call__(self, segments: Sequence[Segment]) -> list[Discourse]:
+        each = zip(segments, *self.forward(segments), strict=True)
+        return [read(s.text, spans, seen, o, self.facts.distance) for s, spans, seen, o in each]
+
+    def forward(self, segments: Sequence[Segment]) -> tuple[list[np.ndarray], list[np.ndarray], list[EduOutput]]:
+        """Each segment's token spans, their marks, and what the encoder makes of them."""
         encoded = self.tokenizer.encode([s.text for s in segments])
         seen = [marks(s.text, e.spans) for s, e in zip(segments, encoded, strict=True)]
         cls, sep = self.tokenizer.cls, self.tokenizer.sep
         inputs = [EduInput(ids=(cls, *e.ids, sep), marks=m) for e, m in zip(encoded, seen, strict=True)]
-        outputs = self.backend.run(inputs)
-        each = zip(segments, encoded, seen, outputs, strict=True)
-        return [read(s.text, e.spans, m, o, self.facts.distance) for s, e, m, o in each]
+        return [e.spans for e in encoded], seen, self.backend.run(inputs)
 
 
 def read(text: str, spans: np.ndarray, seen: np.ndarray, o: EduOutput, distance: Sequence[float]) -> Discourse:

@@ -1,6 +1,18 @@
 """Token ids in, arrays out: backends, cards, tokenizers and the loading of weights."""
 
-from .backend import Backend, Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
+from .backend import (
+    Backend,
+    Coded,
+    CodeInput,
+    EduInput,
+    EduOutput,
+    Input,
+    LateInput,
+    LossInput,
+    LossOutput,
+    ModelInput,
+    ModelOutput,
+)
 from .card import Card, EduFacts, LateFacts, Scoring
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
@@ -30,6 +42,8 @@ __all__ = [
     "Input",
     "LateFacts",
     "LateInput",
+    "LossInput",
+    "LossOutput",
     "Model",
     "ModelError",
     "ModelInput",

@@ -79,14 +79,44 @@ class EduInput:
 class EduOutput:
     """For each text token: the logit that a unit begins there, float32 [N], and what links units, [N, 2 * D + 2].
 
-    Links are a token's dependent and head vectors, its bias as a head and as a unit that depends on none.
+    Links are a token's dependent and head vectors, its bias as a head and as a unit that depends on none. `keep` [N, 2]
+    are logits of being kept when nothing is asked: as headlines do, and for the questions that might be asked.
     """
 
     start: np.ndarray
     links: np.ndarray
+    keep: np.ndarray
 
 
-Input = ModelInput | CodeInput | LateInput | EduInput
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossInput:
+    """What a causal language model reads: `text` after `before` (never empty), `after` behind it.
+
+    The losses of both `text` and `after` are wanted. Inputs of one `before` share its keys and values.
+    """
+
+    before: tuple[int, ...]
+    text: tuple[int, ...]
+    after: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        return len(self.text) + len(self.after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossOutput:
+    """Surprisal in nats of each token of `text` and of `after` given all before it, float32 [N] and [M].
+
+    `attention` [layers, heads, N] is what the last token of all pays to each token of `text`.
+    """
+
+    text: np.ndarray
+    after: np.ndarray
+    attention: np.ndarray
+
+
+Input = ModelInput | CodeInput | LateInput | EduInput | LossInput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +139,8 @@ class Forward(Protocol):
     budget: int  # tokens of one batch; 0: one input at a time
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        """One batch: a Coded for a CodeInput, an EduOutput for an EduInput, else a ModelOutput.
+        """One batch: a Coded for a CodeInput, an EduOutput for an EduInput, a LossOutput for a LossInput, else a
+        ModelOutput.
 
         `alone`: no other runs, all cores may be used.
         """

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 class CardError(ValueError):
@@ -44,12 +44,15 @@ class LateFacts(Scoring):
 class EduFacts:
     """The head that finds discourse units: its files by profile, and the bias of every signed distance in units.
 
-    `depth` is taken from a unit's score, without a query, for every unit it depends on.
+    `depth` is taken from a unit's score, without a query, for every unit it depends on. `keep` are the weights of its
+    keep logits where nothing is asked, none where it has none; `coherence` is a sentence's share in such a score.
     """
 
     files: Mapping[str, Sequence[str]]
     distance: Sequence[float]
     depth: float = 0.0
+    keep: Sequence[float] = ()
+    coherence: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -57,7 +60,9 @@ class EduFacts:
 class Card(Scoring):
     """What `card.json` beside the weights says.
 
-    `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in model tokens;
+    `kind` is what the model is: a `scorer` as laconic-mini, a token `classifier` as LLMLingua-2's, or a `causal`
+    language model. `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in tokens;
+    `evaluators` are the layers and heads of a language model that look back to what answers a question (EHPC);
     `files` maps each profile to its ONNX files (see OnnxBackend); `sha256` covers every file.
     """
 
@@ -67,11 +72,13 @@ class Card(Scoring):
     licence: str
     files: Mapping[str, Sequence[str]]
     sha256: Mapping[str, str]
+    kind: Literal["scorer", "classifier", "causal"] = "scorer"
     segment_tokens: int = 240
     query_tokens: int = 64
     title_tokens: int = 16
     late: LateFacts | None = None
     edu: EduFacts | None = None
+    evaluators: Sequence[tuple[int, int]] = ()
 
     @staticmethod
     def read(folder: Path) -> Card:

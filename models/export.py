@@ -21,6 +21,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
+from . import hf
 from .backend import Backend, ModelInput
 from .card import Card, digest
 from .marks import MARKS
@@ -192,16 +193,16 @@ class _Cut(nn.Module):
 
 
 def edu_to_onnx(edu: Any, work: Path, target: Path, profile: str) -> list[str]:
-    """The finder of discourse units: input_ids [1, T] and marks [1, T, MARKS] to logits of starts, and links."""
+    """The finder of discourse units: input_ids [1, T] and marks [1, T, MARKS] to what an EduOutput is made of."""
     small = copy.deepcopy(edu).cpu().eval()
     if profile == "cpu-int8":
         small.encoder.word = Int8Embedding(edu.encoder.word.weight.detach())
     files = [f"edu.{profile.removeprefix('cpu-')}.onnx"]
     full = (target if profile == "cpu-fp32" else work) / "edu.fp32.onnx"
     example = {"input_ids": EXAMPLE["input_ids"], "marks": torch.zeros(1, 60, MARKS)}
-    to_onnx(_Cut(small), full, example, {"start": True, "links": True})
+    to_onnx(_Cut(small), full, example, {"start": True, "links": True, "keep": True})
     if profile == "cpu-int8":
-        to_int8(full, target / files[0], exclude=heads_of(full, ("marks", "start", "links")))
+        to_int8(full, target / files[0], exclude=heads_of(full, ("marks", "start", "links", "keep")))
     return files
 
 
@@ -248,10 +249,13 @@ def convert(source: Path, target: Path, profile: str) -> Card:
     For cpu-fp32 the encoder's int8 weights are scaled back; for cpu-int8 its file is kept. Raises ValueError for a
     profile that is not made of ONNX files.
     """
+    from .export_classifier import convert_classifier
     from .torch_backend import open_edu, open_late, open_network
 
     if profile not in ("cpu-fp32", "cpu-int8"):
         raise ValueError(f"{profile} is not made of ONNX files; cpu-int8 and cpu-fp32 are")
+    if hf.applies(source):
+        return convert_classifier(source, target, profile)
     card = Card.read(source)
     kept = [name for name in card.sha256 if not name.endswith(".fp32.onnx")]
     target.mkdir(parents=True, exist_ok=True)

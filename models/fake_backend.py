@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .backend import Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
+from .backend import (
+    Coded,
+    CodeInput,
+    EduInput,
+    EduOutput,
+    Input,
+    LateInput,
+    LossInput,
+    LossOutput,
+    ModelInput,
+    ModelOutput,
+)
 from .card import Card, EduFacts, LateFacts
 
 CODE = 8
@@ -19,8 +31,9 @@ FAKE_CARD = Card(
     files={},
     sha256={},
     late=LateFacts(files={}, code=CODE),
-    edu=EduFacts(files={}, distance=(0.0, 1.0, 0.0, -9.0, -9.0), depth=1.0),
+    edu=EduFacts(files={}, distance=(0.0, 1.0, 0.0, -9.0, -9.0), depth=1.0, keep=(1.0, 0.5)),
 )
+FAKE_LM = replace(FAKE_CARD, name="fake-lm", kind="causal", late=None, edu=None)
 
 
 class FakeBackend:
@@ -35,10 +48,21 @@ class FakeBackend:
         return self.forward(inputs, False)
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        return [
-            self._code(i) if isinstance(i, CodeInput) else self._cut(i) if isinstance(i, EduInput) else self._score(i)
-            for i in inputs
-        ]
+        kinds = {CodeInput: self._code, EduInput: self._cut, LossInput: self._lose}
+        return [kinds.get(type(i), self._score)(i) for i in inputs]  # type: ignore[operator]
+
+    @staticmethod
+    def _lose(i: LossInput) -> LossOutput:
+        """Tokens seen before cost little, the rest by a hash of their id; attention goes to what `after` has too."""
+        known: set[int] = set(i.before)
+        losses = []
+        for token in (*i.text, *i.after):
+            losses.append(0.5 if token in known else 2 + token * 2654435761 % 2**32 / 2**32 * 8)
+            known.add(token)
+        found = np.array(losses, np.float32)
+        own = len(i.text)
+        shared = np.isin(np.array(i.text, np.int64), np.array(i.after, np.int64)).astype(np.float32)
+        return LossOutput(text=found[:own], after=found[own:], attention=np.tile((shared + 0.1) / 99, (2, 2, 1)))
 
     @staticmethod
     def _cut(i: EduInput) -> EduOutput:
@@ -46,7 +70,9 @@ class FakeBackend:
         start = i.marks[:, 2] + i.marks[:, 3] - 0.5
         links = np.zeros((len(start), 2 * 1 + 2), np.float32)
         links[:, 3] = i.marks[:, 3] * 100
-        return EduOutput(start=start, links=links)
+        ids = np.array(i.ids[1:-1], np.int64)
+        keep = np.stack([ids % 7 - 3.0, ids % 5 - 2.0], 1).astype(np.float32)
+        return EduOutput(start=start, links=links, keep=keep)
 
     @staticmethod
     def _code(i: CodeInput) -> Coded:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from .backend import Coded, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
+from .backend import Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
 
 QUERIES_KEPT = 64  # states of recent queries: at most 12 MB
@@ -85,13 +85,15 @@ class OnnxBackend:
             return self._match(i)
         if isinstance(i, EduInput):
             return self._cut(i)
+        assert isinstance(i, CodeInput)
         codes = self._late[0].run(None, {"states": self._states(i.ids, sessions[0])})[0]
         return Coded(ids=np.array(i.ids, np.int64), codes=codes[0])
 
     def _cut(self, i: EduInput) -> EduOutput:
         seen = np.pad(i.marks, ((1, 1), (0, 0)))
-        start, links = self._edu.run(None, {"input_ids": np.array(i.ids, np.int64)[None], "marks": seen[None]})
-        return EduOutput(start=start[0, 1:-1], links=links[0, 1:-1])
+        found = self._edu.run(None, {"input_ids": np.array(i.ids, np.int64)[None], "marks": seen[None]})
+        start, links, keep = (x[0, 1:-1] for x in found)
+        return EduOutput(start=start, links=links, keep=keep)
 
     def _match(self, i: LateInput) -> ModelOutput:
         feed = {"query_ids": i.query.ids, "query_codes": i.query.codes}

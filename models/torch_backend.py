@@ -204,9 +204,9 @@ class TorchBackend:
         seen = np.concatenate([np.pad(i.marks, ((1, 1), (0, 0))) for i in inputs])
         more = self.edu.marks(torch.from_numpy(seen).to(self.device)).to(self.dtype)
         states = self.edu.encoder(ids, positions, layout, more).float()
-        start, links = self.edu.start(states)[:, 0], self.edu.links(states)
-        parts = zip(start.cpu().split(lengths), links.cpu().split(lengths), strict=True)
-        return [EduOutput(start=s[1:-1].numpy(), links=x[1:-1].numpy()) for s, x in parts]
+        found = self.edu.start(states)[:, 0], self.edu.links(states), self.edu.keep(states)
+        parts = zip(*(x.cpu().split(lengths) for x in found), strict=True)
+        return [EduOutput(start=s, links=x, keep=k) for s, x, k in (tuple(y[1:-1].numpy() for y in p) for p in parts)]
 
     def _side(self, coded: Sequence[Coded]) -> Side:
         ids = self._padded([torch.from_numpy(c.ids) for c in coded])

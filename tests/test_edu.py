@@ -218,7 +218,7 @@ CLAUSES = [
     "who had travelled from London ",
     "because her ship was late. ",
     "Lunch was served ",
-    "after the ceremony ended, ",
+    "when the ceremony ended, ",
     "and the guests danced until midnight. ",
 ]
 

@@ -155,12 +155,12 @@ def test_units_alone_equal_batched(opened: tuple[str, Callable[[int], Forward]])
 
 
 def test_profiles_agree_on_units(opened: tuple[str, Callable[[int], Forward]], folder: Path) -> None:
-    """Every profile finds the units that cpu-fp32 does, but for one start in fifty."""
+    """Every profile finds the units that cpu-fp32 does in random tokens, but for three starts in a hundred."""
     card = Card.read(folder)
     assert card.edu is not None
     full = OnnxBackend(card, [], edu=[folder / f for f in card.edu.files["cpu-fp32"]])
     a, b = (cut(f, 1)[:, 0] > 0 for f in (full, opened[1](1)))
-    assert (a != b).mean() <= 0.02
+    assert (a != b).mean() <= 0.03
 
 
 def test_thread_counts_do_not_matter(opened: tuple[str, Callable[[int], Forward]]) -> None:

@@ -31,9 +31,11 @@ from .encoder import open_tokenizer
 from .fit import RunConfig
 from .network import bias_of, keep
 from .publish import ran
+from .unasked import KINDS, PASSAGES, SENTENCES, draws, examples, keep_loss
 
 SOURCES = {"edu-gum": 1, "edu-scidtb": 3}  # how often a pass goes over each
-DEPTH = 0.25  # chosen on SQuAD training passages: answers to all their questions kept (bench/LOG.md)
+# chosen on SQuAD training passages: answers to all their questions kept (bench/LOG.md)
+DEPTH, KEEP, COHERENCE = 0.25, (1.0, 1.0), 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class EduConfig(RunConfig):
     rate: float = 3e-4
     dropout: float = 0.1
     link_weight: float = 0.1
+    keep_weight: float = 0.5
     batch: int = 8
 
 
@@ -111,7 +114,7 @@ def run(network: Edu, rows: Sequence[Row], device: str) -> tuple[Tensor, Tensor,
     label = pad_sequence([r.label for r in rows], batch_first=True, padding_value=-1.0).to(device)
     real = ids > 0
     positions = torch.arange(ids.shape[1], device=device)[None]
-    start, links = network(ids, positions, bias_of(real[:, None].expand(-1, ids.shape[1], -1)), seen)
+    start, links, _ = network(ids, positions, bias_of(real[:, None].expand(-1, ids.shape[1], -1)), seen)
     return start, links, label
 
 
@@ -154,6 +157,8 @@ def train(c: EduConfig) -> tuple[Edu, dict[str, Any]]:
     base = [p for p in network.encoder.parameters() if p.requires_grad]
     new = [p for n, p in network.named_parameters() if not n.startswith("encoder.")]
     optimizer = torch.optim.AdamW([{"params": base}, {"params": new}], weight_decay=0.01)
+    plain = examples(c.data, tok)
+    deleted, asked = (draws(r, n, rng) for r, n in zip(plain, (SENTENCES, PASSAGES), strict=True))
     steps = c.passes * sum(len(windows(t, None)) for t in texts) // c.batch
     start, step, log = time.time(), 0, (c.work / "edu.jsonl").open("w")
     for number in range(c.passes):
@@ -164,20 +169,23 @@ def train(c: EduConfig) -> tuple[Edu, dict[str, Any]]:
             rows = [row(*w) for w in batch]
             with torch.autocast(c.device, torch.bfloat16, enabled=c.device != "cpu"):
                 begins, links, label = run(network, rows, c.device)
+                kept = [keep_loss(network, next(draw), c.device) for draw in (deleted, asked)]
             on = label >= 0
             parts = F.binary_cross_entropy_with_logits(begins.float()[on], label[on]), link_loss(network, rows, links)
             optimizer.zero_grad()
-            (parts[0] + c.link_weight * parts[1]).backward()
+            (parts[0] + c.link_weight * parts[1] + c.keep_weight * (kept[0] + kept[1])).backward()
             torch.nn.utils.clip_grad_norm_([*base, *new], 1.0)
             optimizer.step()
             step += 1
-            line = {"step": step, "start": float(parts[0].detach()), "link": float(parts[1].detach())}
+            line = dict(zip(("start", "link", *KINDS), (float(x.detach()) for x in (*parts, *kept)), strict=True))
+            line["step"] = step
             log.write(json.dumps({**line, "seconds": round(time.time() - start, 1)}) + "\n")
         log.flush()
     facts = {
         "base": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), its embeddings frozen",
-        "data": {s: len(t) for s, t in found.items()},
-        "licences": "GUM: annotations CC BY 4.0, texts CC BY, CC BY-SA and open; SciDTB: abstracts CC BY 4.0",
+        "data": {**{s: len(t) for s, t in found.items()}, **dict(zip(KINDS, map(len, plain), strict=True))},
+        "licences": "GUM: annotations CC BY 4.0, texts CC BY, CC BY-SA and open; SciDTB: abstracts CC BY 4.0; "
+        "deletion: google-compression, as is; asked: SQuAD, CC BY-SA 4.0",
         "passes": c.passes,
         "steps": step,
         **ran(c),
@@ -193,7 +201,7 @@ def publish(network: Edu, facts: dict[str, Any], work: Path, target: Path) -> Ca
     keep(own, target / "edu.safetensors")  # what the int8 file does not hold in a form to load from
     distance = [round(x, 4) for x in network.distance.detach().tolist()]
     named = {p: files if p == "cpu-int8" else [*files, "edu.safetensors"] for p in card.files if p != "cpu-fp32"}
-    edu = EduFacts(files=named, distance=distance, depth=DEPTH, facts=facts)
+    edu = EduFacts(files=named, distance=distance, depth=DEPTH, keep=KEEP, coherence=COHERENCE, facts=facts)
     sha256 = {**card.sha256, **{f: digest(target / f) for f in (*files, "edu.safetensors")}}
     made = replace(card, edu=edu, sha256=sha256)
     made.write(target)

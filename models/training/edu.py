@@ -15,7 +15,7 @@ LINK, REACH = 128, 20  # dimensions in which units are compared; units of distan
 
 
 class Edu(nn.Module):
-    """Where units begin, logits [B, T], and what `heads` needs to link them, [B, T, 2 * LINK + 2].
+    """Where units begin, logits [B, T]; what `heads` needs to link them, [B, T, 2 * LINK + 2]; keep logits [B, T, 2].
 
     Links are each token's dependent and head vectors, its bias as a head and as a unit without one: linear, so that
     a unit's are the mean of its tokens'.
@@ -28,12 +28,13 @@ class Edu(nn.Module):
         self.marks = nn.Linear(MARKS, c.hidden, bias=False)
         self.start = nn.Linear(c.hidden, 1)
         self.links = nn.Linear(c.hidden, 2 * LINK + 2)
+        self.keep = nn.Linear(c.hidden, 2)
         self.distance = nn.Parameter(torch.zeros(2 * REACH + 1))
         nn.init.zeros_(self.marks.weight)
 
-    def forward(self, ids: Tensor, positions: Tensor, bias: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, positions: Tensor, bias: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.encoder(ids, positions, bias, self.marks(seen))
-        return self.start(x)[..., 0], self.links(x)
+        return self.start(x)[..., 0], self.links(x), self.keep(x)
 
     def arcs(self, links: Tensor, unit: Tensor, count: int) -> Tensor:
         """Scores [N, N + 1] of every unit's head, the last column for none; `unit` [T] is -1 outside the text."""

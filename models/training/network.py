@@ -33,6 +33,7 @@ class NetworkConfig:
     inner: int = 1536
     positions: int = 512
     layers: int = 6
+    eps: float = 1e-12  # of the encoder's norms
     tapped: tuple[int, ...] = field(default=(4, 6))  # encoder layers whose states feed the interaction
     joint_hidden: int = 256
     joint_inner: int = 768
@@ -70,10 +71,10 @@ class BertLayer(nn.Module):
     def __init__(self, c: NetworkConfig) -> None:
         super().__init__()
         self.attention = Attention(c.hidden, c.heads)
-        self.norm1 = nn.LayerNorm(c.hidden, eps=1e-12)
+        self.norm1 = nn.LayerNorm(c.hidden, eps=c.eps)
         self.up = nn.Linear(c.hidden, c.inner)
         self.down = nn.Linear(c.inner, c.hidden)
-        self.norm2 = nn.LayerNorm(c.hidden, eps=1e-12)
+        self.norm2 = nn.LayerNorm(c.hidden, eps=c.eps)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         x = self.norm1(x + self.attention(x, bias))
@@ -89,7 +90,7 @@ class Encoder(nn.Module):
         self.word = nn.Embedding(c.vocab_size, c.hidden)
         self.position = nn.Embedding(c.positions, c.hidden)
         self.segment_type = nn.Parameter(torch.zeros(c.hidden))
-        self.norm = nn.LayerNorm(c.hidden, eps=1e-12)
+        self.norm = nn.LayerNorm(c.hidden, eps=c.eps)
         self.layers = nn.ModuleList(BertLayer(c) for _ in range(c.layers))
 
     def forward(self, input_ids: Tensor, positions: Tensor, bias: Tensor, more: Tensor | None = None) -> Tensor:
@@ -106,26 +107,30 @@ class Encoder(nn.Module):
 
     def load_minilm(self, folder: Path) -> None:
         """Copy the weights of a Hugging Face BERT checkpoint (`model.safetensors`) into this module."""
-        src = load_file(str(folder / "model.safetensors"))
-        src = {k.removeprefix("bert."): v for k, v in src.items()}
-        own: dict[str, Tensor] = {
-            "word.weight": src["embeddings.word_embeddings.weight"],
-            "position.weight": src["embeddings.position_embeddings.weight"],
-            "segment_type": src["embeddings.token_type_embeddings.weight"][0],
-            "norm.weight": src["embeddings.LayerNorm.weight"],
-            "norm.bias": src["embeddings.LayerNorm.bias"],
-        }
-        for i in range(len(self.layers)):
-            a, b = f"encoder.layer.{i}.", f"layers.{i}."
-            for kind in ("weight", "bias"):
-                parts = [src[f"{a}attention.self.{n}.{kind}"] for n in ("query", "key", "value")]
-                own[f"{b}attention.qkv.{kind}"] = torch.cat(parts)
-                own[f"{b}attention.out.{kind}"] = src[f"{a}attention.output.dense.{kind}"]
-                own[f"{b}norm1.{kind}"] = src[f"{a}attention.output.LayerNorm.{kind}"]
-                own[f"{b}up.{kind}"] = src[f"{a}intermediate.dense.{kind}"]
-                own[f"{b}down.{kind}"] = src[f"{a}output.dense.{kind}"]
-                own[f"{b}norm2.{kind}"] = src[f"{a}output.LayerNorm.{kind}"]
-        self.load_state_dict(own)
+        self.load_state_dict(bert_weights(load_file(str(folder / "model.safetensors")), len(self.layers)))
+
+
+def bert_weights(source: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """A Hugging Face checkpoint of the BERT or XLM-R family, with or without its prefix, under an Encoder's names."""
+    src = {k.removeprefix("bert.").removeprefix("roberta."): v for k, v in source.items()}
+    own: dict[str, Tensor] = {
+        "word.weight": src["embeddings.word_embeddings.weight"],
+        "position.weight": src["embeddings.position_embeddings.weight"],
+        "segment_type": src["embeddings.token_type_embeddings.weight"][0],
+        "norm.weight": src["embeddings.LayerNorm.weight"],
+        "norm.bias": src["embeddings.LayerNorm.bias"],
+    }
+    for i in range(layers):
+        a, b = f"encoder.layer.{i}.", f"layers.{i}."
+        for kind in ("weight", "bias"):
+            parts = [src[f"{a}attention.self.{n}.{kind}"] for n in ("query", "key", "value")]
+            own[f"{b}attention.qkv.{kind}"] = torch.cat(parts)
+            own[f"{b}attention.out.{kind}"] = src[f"{a}attention.output.dense.{kind}"]
+            own[f"{b}norm1.{kind}"] = src[f"{a}attention.output.LayerNorm.{kind}"]
+            own[f"{b}up.{kind}"] = src[f"{a}intermediate.dense.{kind}"]
+            own[f"{b}down.{kind}"] = src[f"{a}output.dense.{kind}"]
+            own[f"{b}norm2.{kind}"] = src[f"{a}output.LayerNorm.{kind}"]
+    return own
 
 
 def window_mean(x: Tensor, width: int) -> Tensor:

@@ -1,0 +1,53 @@
+"""What a recipe is made of, bound to a model: stages, and numbers that say how their scores combine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .stages import Scorer, Segmenter, Splitter
+from .types import Budget, UnitName
+
+
+def sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a recipe is made of, bound to a model where it has one."""
+
+    splitter: Splitter
+    scorer: Scorer
+    unit: UnitName
+    coherence: float = 0.0  # share of the sentence's score in a smaller unit's, with a query
+    coherence_unasked: float = 0.0  # and without one
+    calibrated: bool = False  # scores are logits of probabilities
+    temperature: float = 1.0
+    offset: float = 0.0
+    recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
+    segmenter: Segmenter | None = None  # of discourse units
+    spread: float = 0.0  # raises the best document, lowers the last, the others between (see rank.spread)
+    link: float = 0.0  # logits that a document named by a relevant sentence is raised by, with a query
+    depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
+
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """Scores as probabilities (Platt scaling, parameters from the card)."""
+        if not self.calibrated:
+            return scores
+        return 1 / (1 + np.exp(-np.clip(scores / self.temperature + self.offset, -60, 60)))
+
+    def logits(self, probabilities: np.ndarray) -> np.ndarray:
+        """The scores at which probabilities begin; the inverse of `probability`."""
+        p = np.clip(probabilities, 1e-12, 1 - 1e-12)
+        found: np.ndarray = (np.log(p / (1 - p)) - self.offset) * self.temperature
+        return found
+
+    def least(self, budget: Budget) -> float:
+        """The lowest score that a threshold or a wanted recall keeps."""
+        if budget.kind == "recall":
+            return next((t for r, t in self.recall if r >= budget.value), -math.inf)
+        return float(self.logits(np.array(budget.value)))
