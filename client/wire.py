@@ -88,7 +88,7 @@ class CompressRequest(Body):
     model: Name | None = None
     budget: BudgetBody = BudgetBody(rate=0.5)
     reader: Annotated[Name | None, Field(description="whose tokens count; default: the model's own")] = None
-    unit: Literal["token", "word", "edu", "sentence"] | None = None
+    unit: Literal["token", "word", "phrase", "edu", "sentence"] | None = None
     scope: Annotated[Literal["global", "document"], Field(description="one budget for all, or for each")] = "global"
     keep: KeepBody = KeepBody()
     order: Literal["source", "relevance", "two_stage"] = "source"

@@ -1,8 +1,9 @@
 """Text in, less text out: `split → score → select → render`, and the table of recipes."""
 
 from .compressor import Compressor
+from .part import Parts
 from .pipeline import Pipeline
-from .recipes import DEFAULT, RECIPES, Parts, Recipe, parts
+from .recipes import DEFAULT, RECIPES, Recipe, parts
 from .stages import Reader, Scorer, Segmenter, Splitter
 from .structure import Node, tree
 from .types import (

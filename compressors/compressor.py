@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from pathlib import Path
 
-from laconic.models import Catalogue, HfReader, Model, ModelError, load_model, load_tokenizer, open_reader
+from laconic.models import Card, Catalogue, HfReader, Model, ModelError, load_model, load_tokenizer, open_reader
 from laconic.models.readers import ReaderError
 
 from .cached import Store
 from .pipeline import Pipeline
-from .recipes import DEFAULT, RECIPES, parts
+from .recipes import DEFAULT, MODELS, RECIPES, parts
 from .stages import Reader
 from .types import Request, Result, UnknownName
 
@@ -50,9 +51,22 @@ class Compressor:
 
     def pipeline(self, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None) -> Pipeline:
         """The bound pipeline; raises UnknownName."""
+        return Pipeline(parts(recipe, self.model_of(recipe, model), self.store), self.reader(reader))
+
+    def model_of(self, recipe: str, name: str | None = None) -> Model | None:
+        """The opened model that a recipe runs, by name or its kind's own, or None. Raises UnknownName."""
         known = RECIPES.get(recipe)
-        opened = self.model(model) if known and (known.needs_model or model) else None
-        return Pipeline(parts(recipe, opened, self.store), self.reader(reader))
+        if known is None or (known.kind is None and name is None):
+            return None
+        if name is None and known.kind in MODELS and self._kind != known.kind:
+            name = MODELS[known.kind]
+        return self.model(name)
+
+    @cached_property
+    def _kind(self) -> str | None:
+        """What the default model is."""
+        card = self.catalogue.cards().get(self.model_name)
+        return card.kind if isinstance(card, Card) else None
 
     def model(self, name: str | None = None) -> Model:
         """An opened model by name (default: the one this compressor was made for); raises UnknownName."""

@@ -13,8 +13,9 @@ from .allocate import allocate
 from .edu import assemble, depth, inside
 from .forced import forced
 from .link import link
-from .rank import arrange, by_relevance
-from .recipes import Parts, sigmoid
+from .part import Parts, sigmoid
+from .phrases import phrases
+from .rank import arrange, by_relevance, spread
 from .render import join, spans_of
 from .select import Piece
 from .stages import Reader
@@ -52,7 +53,7 @@ class Pipeline:
         grouped = by_document(segments, scores, len(documents))
         best = [max((s.relevance for s in g), default=cutting.LOWEST) for g in grouped]
         units = self._units(request, documents, segments)
-        raised = self._raised(request, documents, grouped)
+        raised = self._raised(request, documents, grouped, best)
         each = zip(documents, units, grouped, raised, strict=True)
         pieces = [self._piece(request, *given) for given in each]
         if request.top_documents is not None:
@@ -75,6 +76,8 @@ class Pipeline:
             return [p.sentences for p in documents]
         if unit == "word":
             return [cutting.words(p.text) for p in documents]
+        if unit == "phrase":
+            return [phrases(p.text) for p in documents]
         if unit == "token":
             return [cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text)) for p in documents]
         assert self.parts.segmenter is not None  # see check
@@ -83,10 +86,16 @@ class Pipeline:
         return [assemble(len(p.text), s, d) for p, s, d in zip(documents, own, found, strict=True)]
 
     def _raised(
-        self, request: Request, documents: Sequence[Prepared], grouped: Sequence[Sequence[Scores]]
+        self,
+        request: Request,
+        documents: Sequence[Prepared],
+        grouped: Sequence[Sequence[Scores]],
+        best: Sequence[float],
     ) -> list[float]:
-        """What other documents, and the query, say of each: logits its scores are raised by."""
+        """What other documents, and the query, say of each: what its scores are raised by."""
         query = request.query or ""
+        if self.parts.spread:
+            return spread(best, self.parts.spread)
         if not self.parts.link or not query.strip():
             return [0.0] * len(documents)
         found = [(p.text, p.sentences, g) for p, g in zip(documents, grouped, strict=True)]

@@ -2,75 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from laconic.models import Model, Scoring
 
 from .cached import CachedScorer, Store, fingerprint
 from .edu import CachedSegmenter, EduSegmenter
 from .link import WEIGHT
+from .part import Parts
+from .score_dspc import Dspc
+from .score_ehpc import Ehpc
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
 from .score_lexical import LexicalScorer
+from .score_llmlingua import CLAIM, Llmlingua, Longllmlingua
+from .score_loss import FULL, LossScorer, Method
+from .score_perception import Perception
+from .score_perplexity import Perplexity
+from .score_plain import PlainScorer, asked_or_not
 from .score_token import TokenScorer
 from .split import SentenceSplitter, WholeSplitter
-from .stages import Scorer, Segmenter, Splitter
-from .types import Budget, InvalidRequest, UnitName, UnknownName
+from .stages import Segmenter, Splitter
+from .types import InvalidRequest, UnitName, UnknownName
 
-
-def sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a recipe is made of, bound to a model where it has one."""
-
-    splitter: Splitter
-    scorer: Scorer
-    unit: UnitName
-    coherence: float = 0.0  # share of the sentence's score in a smaller unit's, with a query
-    coherence_unasked: float = 0.0  # and without one
-    calibrated: bool = False  # scores are logits of probabilities
-    temperature: float = 1.0
-    offset: float = 0.0
-    recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
-    segmenter: Segmenter | None = None  # of discourse units
-    link: float = 0.0  # logits that a document named by a relevant sentence is raised by, with a query
-    depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
-
-    def probability(self, scores: np.ndarray) -> np.ndarray:
-        """Scores as probabilities (Platt scaling, parameters from the card)."""
-        if not self.calibrated:
-            return scores
-        return 1 / (1 + np.exp(-np.clip(scores / self.temperature + self.offset, -60, 60)))
-
-    def logits(self, probabilities: np.ndarray) -> np.ndarray:
-        """The scores at which probabilities begin; the inverse of `probability`."""
-        p = np.clip(probabilities, 1e-12, 1 - 1e-12)
-        found: np.ndarray = (np.log(p / (1 - p)) - self.offset) * self.temperature
-        return found
-
-    def least(self, budget: Budget) -> float:
-        """The lowest score that a threshold or a wanted recall keeps."""
-        if budget.kind == "recall":
-            return next((t for r, t in self.recall if r >= budget.value), -math.inf)
-        return float(self.logits(np.array(budget.value)))
+SPREAD = 0.25  # share by which the best document's rate is above the middle one's; LongLLMLingua's own range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One row: what it is called, what it does, whose method it is, and how its parts are made."""
+    """One row: what it is called, what it does, whose method it is, and how its parts are made.
+
+    `kind` is the kind of model it needs (see Card), None for none.
+    """
 
     name: str
     summary: str
     source: str
     unit: UnitName
-    needs_model: bool
+    kind: str | None
     build: Callable[[Recipe, Model | None, Store | None], Parts]
     scores: str = ""  # version of how scores are made: recipes of one version share what is cached
 
@@ -81,11 +51,10 @@ def meaning(s: Scoring) -> dict[str, Any]:
 
 
 def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    if model is None:
-        raise InvalidRequest(f"recipe {recipe.name} needs a model", param="model")
+    assert model is not None  # see parts
     card = model.card
-    return Parts(
-        splitter=SentenceSplitter(lambda texts: [e.spans for e in model.tokenizer.encode(texts)], card.segment_tokens),
+    made = Parts(
+        splitter=_splitter(model),
         scorer=TokenScorer(model.backend, model.tokenizer),
         unit=recipe.unit,
         calibrated=True,
@@ -93,6 +62,30 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         link=WEIGHT,
         depth=card.edu.depth if card.edu else 0.0,
         **meaning(card),
+    )
+    return with_plain(made, model)
+
+
+def with_plain(made: Parts, model: Model) -> Parts:
+    """The same parts, what is kept without a query left to the discourse encoder where the model has one for it."""
+    if not (edu := model.card.edu) or not edu.keep:
+        return made
+    plain = PlainScorer(EduSegmenter(model.backend, model.tokenizer, edu), edu)
+    return replace(made, scorer=asked_or_not(made.scorer, plain), coherence_unasked=edu.coherence)
+
+
+def _splitter(model: Model) -> Splitter:
+    return SentenceSplitter(lambda texts: [e.spans for e in model.tokenizer.encode(texts)], model.card.segment_tokens)
+
+
+def _classifier_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
+    assert model is not None
+    scorer = TokenScorer(model.backend, model.tokenizer)
+    return Parts(
+        splitter=_splitter(model),
+        scorer=lambda query, segments: scorer(None, segments),  # it has no place for a query
+        unit=recipe.unit,
+        calibrated=True,
     )
 
 
@@ -111,17 +104,34 @@ def _edu_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Part
 
 
 def _late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    if model is None or model.card.late is None:
+    assert model is not None
+    if model.card.late is None:
         raise InvalidRequest(f"recipe {recipe.name} needs a model with a late head", param="model")
     late = model.card.late
     encoder: Encoder = SegmentEncoder(model.backend, model.tokenizer)
     if store is not None:
         encoder = CachedEncoder(encoder, store, fingerprint(model, "codes.1"), late.code)
-    return replace(
+    made = replace(
         _token_parts(recipe, model, store),
         scorer=LateScorer(encoder, model.backend, model.tokenizer, late),
         **meaning(late),
     )
+    return with_plain(made, model)
+
+
+def _loss_parts(spread: float, method: Callable[[Model], Method]) -> Callable[..., Parts]:
+    """Parts of a perplexity method; `spread` as LongLLMLingua's dynamic ratio, in rates."""
+
+    def build(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
+        assert model is not None
+        scorer = LossScorer(method(model), model.backend, model.tokenizer)
+        return Parts(splitter=_splitter(model), scorer=scorer, unit=recipe.unit, spread=FULL * spread)
+
+    return build
+
+
+def _ids(model: Model) -> Callable[[str], tuple[int, ...]]:
+    return lambda text: model.tokenizer.encode([text])[0].ids
 
 
 def _lexical_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
@@ -136,7 +146,7 @@ RECIPES: dict[str, Recipe] = {
             summary="token classification; words of the best sentences, to the exact budget",
             source="Provence (ICLR 2025) with a query, LLMLingua-2 (ACL Findings 2024) without",
             unit="word",
-            needs_model=True,
+            kind="scorer",
             build=_token_parts,
             scores="token.1",
         ),
@@ -145,7 +155,7 @@ RECIPES: dict[str, Recipe] = {
             summary="token classification pooled over sentences; whole sentences only",
             source="Provence (ICLR 2025), sentence rounding",
             unit="sentence",
-            needs_model=True,
+            kind="scorer",
             build=_token_parts,
             scores="token.1",
         ),
@@ -154,7 +164,7 @@ RECIPES: dict[str, Recipe] = {
             summary="clauses and phrases that say one thing; each brings what it depends on, or goes",
             source="DISRPT segmentation; discourse dependencies (SciDTB, ACL 2018); tree knapsack (EMNLP 2013)",
             unit="edu",
-            needs_model=True,
+            kind="scorer",
             build=_edu_parts,
             scores="token.1",
         ),
@@ -163,21 +173,85 @@ RECIPES: dict[str, Recipe] = {
             summary="as token.v1, from segments encoded once: a new question over known texts only runs a light head",
             source="late interaction: ColBERT (SIGIR 2020), PreTTR (SIGIR 2020); distilled from token.v1",
             unit="word",
-            needs_model=True,
+            kind="scorer",
             build=_late_parts,
             scores="late.1",
+        ),
+        Recipe(
+            name="perplexity.v1",
+            summary="what a language model could have guessed is left out; phrases by self-information",
+            source="Selective-Context (EMNLP 2023)",
+            unit="phrase",
+            kind="causal",
+            build=_loss_parts(0.0, lambda model: Perplexity()),
+            scores="perplexity.1",
+        ),
+        Recipe(
+            name="llmlingua.v1",
+            summary="surprising tokens of each segment, more of documents that surprise; no query",
+            source="LLMLingua (EMNLP 2023)",
+            unit="word",
+            kind="causal",
+            build=_loss_parts(0.0, lambda model: Llmlingua()),
+            scores="llmlingua.1",
+        ),
+        Recipe(
+            name="longllmlingua.v1",
+            summary="tokens that the question makes less surprising, most from documents that tell of the question",
+            source="LongLLMLingua (ACL 2024)",
+            unit="word",
+            kind="causal",
+            build=_loss_parts(SPREAD, lambda model: Longllmlingua(_ids(model)(CLAIM))),
+            scores="longllmlingua.1",
+        ),
+        Recipe(
+            name="perception.v1",
+            summary="documents by guiding questions, tokens partly by the question and partly by what distracts least",
+            source="Perception Compressor (Findings of NAACL 2025)",
+            unit="word",
+            kind="causal",
+            build=_loss_parts(SPREAD, lambda model: Perception(_ids(model)(CLAIM), _ids(model))),
+            scores="perception.1",
+        ),
+        Recipe(
+            name="dspc.v1",
+            summary="sentences by TF-IDF, tokens by attention, lowered loss and place",
+            source="DSPC (2025)",
+            unit="word",
+            kind="causal",
+            build=_loss_parts(SPREAD, lambda model: Dspc()),
+            scores="dspc.1",
+        ),
+        Recipe(
+            name="ehpc.v1",
+            summary="tokens that evaluator heads look back to from the question",
+            source="EHPC (NeurIPS 2025)",
+            unit="word",
+            kind="causal",
+            build=_loss_parts(SPREAD, lambda model: Ehpc(model.card.evaluators)),
+            scores="ehpc.1",
+        ),
+        Recipe(
+            name="llmlingua2.v1",
+            summary="any LLMLingua-2 checkpoint: words by token classification without a query, to the exact budget",
+            source="LLMLingua-2 (ACL Findings 2024)",
+            unit="word",
+            kind="classifier",
+            build=_classifier_parts,
+            scores="classifier.1",
         ),
         Recipe(
             name="lexical.v1",
             summary="no model: BM25 sentences with a query, word frequency without",
             source="Okapi BM25 (Robertson & Zaragoza 2009); SumBasic (Nenkova & Vanderwende 2005)",
             unit="sentence",
-            needs_model=False,
+            kind=None,
             build=_lexical_parts,
         ),
     )
 }
 DEFAULT = "token.v1"
+MODELS = {"causal": "laconic-lm"}  # what a kind of recipe runs where no model of that kind is named
 
 
 def parts(name: str, model: Model | None, store: Store | None = None) -> Parts:
@@ -185,8 +259,11 @@ def parts(name: str, model: Model | None, store: Store | None = None) -> Parts:
     if name not in RECIPES:
         raise UnknownName(f"no recipe {name[:80]!r}; there are {', '.join(RECIPES)}", param="recipe")
     recipe = RECIPES[name]
-    if model is None or not recipe.needs_model:
+    if recipe.kind is None:
         return recipe.build(recipe, None, None)
+    if model is None or model.card.kind != recipe.kind:
+        what = f"{model.card.name} is a {model.card.kind}" if model else "there is none"
+        raise InvalidRequest(f"recipe {name} needs a {recipe.kind} model; {what}", param="model")
     made = recipe.build(recipe, model, store)
     if store is None:
         return made

@@ -11,7 +11,7 @@ import numpy as np
 BudgetKind = Literal["rate", "tokens", "threshold", "recall"]
 Order = Literal["source", "relevance", "two_stage"]
 Scope = Literal["global", "document"]
-UnitName = Literal["token", "word", "edu", "sentence"]
+UnitName = Literal["token", "word", "phrase", "edu", "sentence"]
 
 
 class LaconicError(Exception):

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .card import Card, CardError
+from .hf import applies, read_card
 
 EMBEDDED = Path(__file__).parent / "pretrained"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Model folders (each with a `card.json`) under the embedded one and, if given, the operator's."""
+    """Model folders, with a `card.json` or in Hugging Face's layout, under the embedded one and the operator's."""
 
     extra: Path | None = None
 
     def folders(self) -> dict[str, Path]:
         """Every model's folder by name; the operator's shadow the embedded."""
         roots = [EMBEDDED, *([self.extra] if self.extra else [])]
-        return {p.parent.name: p.parent for root in roots for p in sorted(root.glob("*/card.json"))}
+        found = (p for root in roots for p in sorted(root.glob("*")))
+        return {p.name: p for p in found if (p / "card.json").is_file() or applies(p)}
 
     def folder(self, name: str) -> Path:
         """Raises LookupError with the names there are."""
@@ -33,7 +35,7 @@ class Catalogue:
         out: dict[str, Card | CardError] = {}
         for name, folder in self.folders().items():
             try:
-                out[name] = Card.read(folder)
+                out[name] = read_card(folder)
             except CardError as e:
                 out[name] = e
         return out

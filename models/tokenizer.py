@@ -31,7 +31,7 @@ class TextTokenizer:
         self.inner.encode_special_tokens = True
         self._recent: Recent[Encoded] = Recent()  # a text is asked for by reader, splitter and scorer in turn
         self.words = Words(self.inner) if applies(json.loads(self.inner.to_str())) else None
-        self.cls = self._special("[CLS]", "<s>")
+        self.cls = self._special("[CLS]", "<s>", "<|begin_of_text|>", "<bos>", "<|endoftext|>")
         self.sep = self._special("[SEP]", "</s>")
 
     def _special(self, *names: str) -> int:

@@ -66,7 +66,7 @@ def measured(state: State, body: CompressRequest) -> float:
     characters = len(body.text or "") + sum(len(d.text) for d in documents)
     if characters > state.settings.max_characters:
         raise TooLarge(f"documents may have {state.settings.max_characters} characters in all", param="documents")
-    needs_model = body.recipe in RECIPES and RECIPES[body.recipe].needs_model
+    needs_model = body.recipe in RECIPES and RECIPES[body.recipe].kind is not None
     if (refusal := state.refusal()) and (needs_model or state.draining):
         raise NotReady(refusal)
     return characters + PER_DOCUMENT * len(documents)
@@ -96,7 +96,7 @@ def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work
     start = time.perf_counter()
     pipeline = compressor.pipeline(body.recipe, body.model, body.reader)
     result = pipeline(convert.request(body))
-    model = compressor.model(body.model) if RECIPES[body.recipe].needs_model else None
+    model = compressor.model_of(body.recipe, body.model) if RECIPES[body.recipe].kind else None
     elapsed = (time.perf_counter() - start) * 1000
     return convert.answer(body, result, ident, pipeline.reader.name, model, elapsed)
 

@@ -112,8 +112,8 @@ def models(request: Request) -> dict[str, Any]:
     rows = []
     for name, card in compressor.catalogue.cards().items():
         if isinstance(card, Card):
-            row = {"name": name, "revision": card.revision, "summary": card.summary, "licence": card.licence}
-            rows.append({**row, "profiles": sorted(card.files), "default": name == compressor.model_name})
+            row = {f: getattr(card, f) for f in ("kind", "revision", "summary", "licence")}
+            rows.append({"name": name, **row, "profiles": sorted(card.files), "default": name == compressor.model_name})
         else:
             rows.append({"name": name, "error": str(card)})
     return {"models": rows}
@@ -122,7 +122,7 @@ def models(request: Request) -> dict[str, Any]:
 @router.get("/v1/recipes")
 def recipes() -> dict[str, Any]:
     """The table of recipes."""
-    fields = ("name", "summary", "source", "unit", "needs_model")
+    fields = ("name", "summary", "source", "unit", "kind")
     return {"recipes": [{f: getattr(r, f) for f in fields} for r in RECIPES.values()]}
 
 

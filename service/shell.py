@@ -17,8 +17,9 @@ from rich.tree import Tree
 
 from laconic.client.wire import BudgetBody, CompressRequest
 from laconic.compressors import RECIPES, LaconicError, Result, tree
-from laconic.models import Card, ModelError
+from laconic.models import ModelError
 from laconic.models.card import CardError
+from laconic.models.hf import read_card
 from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
 
 from . import convert
@@ -121,7 +122,7 @@ def compress(args: argparse.Namespace, settings: Settings) -> int:
     try:
         pipeline = compressor.pipeline(body.recipe, None, body.reader)
         result = pipeline(convert.request(body))
-        model = compressor.model() if RECIPES[body.recipe].needs_model else None
+        model = compressor.model_of(body.recipe)
     except (LaconicError, ModelError) as e:
         return fail(str(e), 2 if isinstance(e, LaconicError) else 1)
     elapsed = (time.perf_counter() - start) * 1000
@@ -177,7 +178,7 @@ def models(args: argparse.Namespace, settings: Settings) -> int:
     for name, folder in compressor.catalogue.folders().items():
         row: dict[str, object] = {"name": name, "folder": str(folder)}
         try:
-            card = Card.read(folder)
+            card = read_card(folder)
             row.update(revision=card.revision, profiles=sorted(card.files), licence=card.licence, summary=card.summary)
             card.verify(folder, sorted(card.sha256))
             row["files"] = "verified"

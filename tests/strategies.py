@@ -70,7 +70,7 @@ def requests(
         budget=draw(budget),
         query=draw(st.sampled_from([None, "", "who built the bridge?", "日本語", "cost " * 300])),
         keep=draw(keep),
-        unit=draw(st.sampled_from([None, "token", "word", "edu", "sentence"])),
+        unit=draw(st.sampled_from([None, "token", "word", "phrase", "edu", "sentence"])),
         scope=draw(st.sampled_from(["global", "document"])),
         order=draw(st.sampled_from(["source", "relevance", "two_stage"])),
         on_over_budget="warn",

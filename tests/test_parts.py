@@ -176,7 +176,7 @@ def test_unknown_recipe_and_uncalibrated_threshold(run: Pipeline, reader: HfRead
     """What does not exist is named; a threshold needs probabilities."""
     with pytest.raises(UnknownName, match=r"token\.v1"):
         parts("token.v9", None)
-    with pytest.raises(InvalidRequest, match="needs a model"):
+    with pytest.raises(InvalidRequest, match="needs a scorer model; there is none"):
         parts("token.v1", None)
     lexical = Pipeline(parts("lexical.v1", None), reader)
     with pytest.raises(InvalidRequest, match="not probabilities"):

@@ -27,8 +27,13 @@ MAY = {
     },
 }
 HEAVY = {
-    "torch": {"models/export", "models/torch_backend", "models/training", "bench/scorers", "bench/peers"},
+    "torch": {
+        *("models/export", "models/export_lm", "models/torch_backend", "models/classifier", "models/causal"),
+        *("models/lm_hf", "models/export_classifier"),
+        *("models/training", "bench/scorers", "bench/peers", "bench/parity", "bench/parity_causal"),
+    },
     "onnxruntime": {"models/onnx_backend", "models/export", "bench/scorers"},
+    "huggingface_hub": {"models/hf", "models/load"},
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
@@ -37,10 +42,17 @@ HEAVY = {
     "pyarrow": {"service/filebatch"},
     "opentelemetry": {"service/tracing"},
     "redis": {"service/cache"},
-    "llmlingua": {"bench/peers"},
-    "transformers": {"bench/peers"},
-    "onnx": {"models/export", "models/torch_backend"},
-    "safetensors": {"models/export", "models/torch_backend", "models/training"},
+    "llmlingua": {"bench/peers", "bench/parity", "bench/parity_causal"},
+    "transformers": {
+        "bench/peers",
+        "bench/parity",
+        "bench/parity_causal",
+        "bench/peers_causal",
+        "models/causal",
+        "models/lm_hf",
+    },
+    "onnx": {"models/export", "models/export_lm", "models/lm_hf", "models/torch_backend"},
+    "safetensors": {"models/export", "models/torch_backend", "models/classifier", "models/training"},
 }
 
 

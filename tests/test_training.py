@@ -7,6 +7,7 @@ import lzma
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs the train extra")
@@ -48,9 +49,9 @@ def data(tmp_path: Path) -> Path:
         }
         query = {"qid": f"q{i}", "query": f"Who built bridge {i}?", "answers": [who], "answerable": True}
         queries.append({**query, "labels": [label], "group": group, "context": []})
-    for name in ("squad", "nq"):
+    for name, more in (("squad", queries[:16] * 2), ("nq", [])):
         write(folder / f"{name}.passages.jsonl.xz", passages)
-        write(folder / f"{name}.queries.jsonl.xz", queries)
+        write(folder / f"{name}.queries.jsonl.xz", queries + more)
     pairs = [
         {"id": i, "original": f"The very old bridge {i} fell.", "compressed": "", "keep": [[13, 19]]} for i in range(30)
     ]
@@ -129,6 +130,49 @@ def test_discourse_units_are_trained(data: Path, tmp_path: Path, monkeypatch: py
     assert found is not None and other is not None
     assert found.starts.tolist() == other.starts.tolist()
     assert found.ends[-1] == len(text)
+
+
+def test_a_language_model_is_trained(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps, two more after a stop, then a folder whose card names evaluator heads and whose losses are torch's."""
+    import torch
+
+    from laconic.models import LossInput
+    from laconic.models.onnx_lm import OnnxLM
+    from laconic.models.training.lm import CausalLM, Past, config_of
+
+    text = "The bridge fell because it was old and nobody looked after it. " * 40
+    for n in range(5):
+        rows = [{"id": f"{n}-{i}", "title": f"Bridge {i}", "text": text} for i in range(30)]
+        write(data / f"wikipedia-{n}.jsonl.xz", rows)
+    work, out = tmp_path / "work", tmp_path / "models" / "laconic-lm"
+    command = ["training", "lm", "--data", str(data), "--work", str(work), "--every", "2", "--batch", "1"]
+    monkeypatch.setattr("sys.argv", [*command, "--steps", "2"])
+    main()
+    monkeypatch.setattr("sys.argv", [*command, "--steps", "4", "--out", str(out), "--revision", "test"])
+    main()
+    assert [json.loads(line)["step"] for line in (work / "lm.jsonl").read_text().splitlines()] == [0, 1, 2, 3]
+    card = Card.read(out)
+    card.verify(out, sorted(card.sha256))
+    assert card.kind == "causal" and len(card.evaluators) == 6
+    model = CausalLM(config_of())
+    model.load_state_dict(torch.load(work / "lm.pt", weights_only=True)["model"])
+    ids = torch.randint(1000, 20000, (1, 40))
+    with torch.no_grad():
+        want = model.eval().losses(model(ids[:, :-1], torch.arange(39)[None])[0], ids[0, 1:]).numpy()
+        past = Past()
+        parts = [model(ids[:, a:b], torch.arange(a, b)[None], past) for a, b in ((0, 15), (15, 39))]
+        assert model.losses(torch.cat(parts, 1)[0], ids[0, 1:]).numpy() == pytest.approx(want, abs=1e-4)
+    given = tuple(ids[0].tolist())
+    inputs = [
+        LossInput(before=given[:9], text=given[9:30], after=given[30:]),
+        LossInput(before=given[:1], text=given[1:]),
+    ]
+    split, whole = OnnxLM(card, work / "lm.fp32.onnx").run(inputs)
+    assert np.concatenate([split.text, split.after]) == pytest.approx(want[8:], abs=1e-3)
+    assert whole.text == pytest.approx(want, abs=1e-3)
+    assert split.attention.shape == (6, 12, 21)
+    (small,) = OnnxLM(card, out / "lm.int8.onnx").run(inputs[1:])
+    assert small.text.mean() == pytest.approx(want.mean(), rel=0.05)
 
 
 def test_a_folder_keeps_its_heads(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from . import discourse, distil
+from . import discourse, distil, pretrain
 from .encoder import train
 from .fit import RunConfig, TrainConfig
 from .publish import publish
@@ -34,6 +34,13 @@ def main() -> None:
     for over_states in (p, late):
         common(over_states, "build/encoder", TrainConfig)
         options(over_states)
+    lm = sub.add_parser("lm", help="laconic-lm: a causal language model")
+    common(lm, "build/lm", pretrain.LmConfig)
+    lm.add_argument("--steps", type=int, default=pretrain.LmConfig.steps)
+    lm.add_argument("--batch", type=int, default=pretrain.LmConfig.batch, help="windows of 512 tokens in a step")
+    lm.add_argument("--every", type=int, default=pretrain.LmConfig.every, help="steps between checkpoints")
+    lm.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
+    lm.add_argument("--revision", default="1")
     p.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
     p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     p.add_argument("--revision", default="1")
@@ -43,6 +50,12 @@ def main() -> None:
     if a.what == "edu":
         network, facts = discourse.train(discourse.EduConfig(**told))
         print(json.dumps(asdict(discourse.publish(network, facts, a.work, a.model)), indent=1))
+        return
+    if a.what == "lm":
+        language = pretrain.LmConfig(**told)
+        model = pretrain.train(language)
+        if a.out:
+            print(json.dumps(pretrain.publish(model, language, a.out, a.revision), indent=1))
         return
     config = TrainConfig(**told)
     if a.what == "late":

@@ -1,0 +1,103 @@
+"""Hugging Face folders as models: a card made of what their `config.json` declares.
+
+Such a folder has `config.json`, `tokenizer.json` and `*.safetensors`, and no `card.json`. Nothing else of it is read:
+no code that came with it runs and no pickle is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .card import Card, CardError, digest
+
+PROFILES = ("torch-fp32", "gpu-fp16", "gpu-bf16")
+INSTEAD = {"cpu-int8": "torch-fp32", "cpu-fp32": "torch-fp32"}  # of the profiles that need ONNX files
+WINDOW = 512  # of a classifier, special tokens included
+LONGEST = 2048  # tokens a causal model reads at once, whatever it could
+AROUND = 128  # of them for title, question and what methods add to it
+PATTERNS = ("config.json", "tokenizer.json", "*.safetensors", "*.safetensors.index.json")  # all that is ever read
+INDEX = "model.safetensors.index.json"
+
+
+def applies(folder: Path) -> bool:
+    """Whether this is a model in Hugging Face's layout, whole or not; a `card.json` goes before."""
+    return (folder / "config.json").is_file() and not (folder / "card.json").exists()
+
+
+def config(folder: Path) -> dict[str, Any]:
+    """`config.json`; raises CardError."""
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise CardError(f"{path} cannot be read: {e}") from None
+    if not isinstance(found, dict):
+        raise CardError(f"{path} is not a model's configuration")
+    return found
+
+
+def kind_of(architectures: list[str]) -> Literal["classifier", "causal"]:
+    """Raises CardError for what is neither."""
+    for name in architectures:
+        if name.endswith("ForTokenClassification"):
+            return "classifier"
+        if name.endswith(("ForCausalLM", "LMHeadModel")):
+            return "causal"
+    raise CardError(f"neither a token classifier nor a causal language model: {', '.join(architectures) or 'unnamed'}")
+
+
+def weights(folder: Path) -> list[str]:
+    """Names of the files that hold the weights; raises CardError where they are not safetensors."""
+    if (folder / INDEX).is_file():
+        try:
+            found = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+            names = sorted({Path(n).name for n in found})  # none from another folder
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            raise CardError(f"{folder / INDEX} is not an index of weights: {e!r}") from None
+    else:
+        names = ["model.safetensors"]
+    missing = [n for n in names if not (folder / n).is_file()]
+    if not missing:
+        return names
+    if any(folder.glob("*.bin")):
+        raise CardError(f"{folder} has its weights as pickle, which is not opened: save them as safetensors")
+    raise CardError(f"{folder / missing[0]} does not exist")
+
+
+def card(folder: Path) -> Card:
+    """What a folder's files declare, its weights unread; raises CardError with what is missing or not supported."""
+    found = config(folder)
+    names = found.get("architectures") or []
+    kind = kind_of(names)
+    weights(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise CardError(f"{folder / 'tokenizer.json'} does not exist: save the model's fast tokenizer there")
+    positions = int(found.get("max_position_embeddings") or found.get("n_positions") or LONGEST)
+    name, revision = folder.name, "unnamed"
+    if folder.parent.name == "snapshots":  # huggingface_hub's cache: models--OWNER--NAME/snapshots/COMMIT
+        name, revision = folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name
+    return Card(
+        name=name,
+        revision=revision,
+        summary=f"{names[0]}, a Hugging Face folder",
+        licence="see where it came from",
+        files={p: [] for p in PROFILES},
+        sha256={},
+        kind=kind,
+        segment_tokens=min(positions, WINDOW) - 2 if kind == "classifier" else min(positions, LONGEST) - AROUND,
+    )
+
+
+def digested(folder: Path) -> Card:
+    """`card` with the sha256 of all that is read, which names what a cache keeps; raises CardError."""
+    found = card(folder)
+    names = ("config.json", "tokenizer.json", *weights(folder))
+    return replace(found, sha256={n: digest(folder / n) for n in names})
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a model folder in either layout; raises CardError."""
+    return card(folder) if applies(folder) else Card.read(folder)

@@ -1,0 +1,108 @@
+"""`laconic-lm` in the classes of `transformers`: BERT as a decoder, its weights those of the int8 file, scaled back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor
+from transformers import BertConfig, BertLMHeadModel
+
+from .card import Card
+from .causal import LAST_ROW, CausalBackend
+
+
+def lm_weights(path: Path) -> dict[str, Tensor]:
+    """Parameters by the names of `training.lm.CausalLM`, fp32, from the ONNX file that serves them."""
+    graph = onnx.load(str(path)).graph
+    held = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    made = {o: n for n in graph.node for o in n.output}
+    out = {k: v for k, v in held.items() if k.startswith(("encoder.", "head.")) or k == "bias"}
+    out["encoder.word.weight"] = held["table.rows"].astype(np.float32) * held["table.scale"]
+    for node in graph.node:
+        bias = next((i for i in node.input if i.endswith(".bias") and node.op_type == "Add"), None)
+        product = bias and source(made, node, "MatMulInteger")
+        if bias and product is not None:
+            stem = product.input[1].removesuffix("_quantized")
+            whole = held[product.input[1]].astype(np.float32) - held[f"{stem}_zero_point"].astype(np.float32)
+            out[f"{bias.removesuffix('.bias')}.weight"] = (whole * held[f"{stem}_scale"]).T
+    return {k: torch.tensor(v) for k, v in out.items()}
+
+
+def source(made: dict[str, Any], node: Any, kind: str) -> Any | None:
+    """The node of a kind that a sum's other side comes from, through casts and scales."""
+    todo = [made[i] for i in node.input if i in made]
+    while todo:
+        found = todo.pop()
+        if found.op_type == kind:
+            return found
+        if found.op_type in ("Cast", "Mul"):
+            todo += [made[i] for i in found.input if i in made]
+    return None
+
+
+def renamed(own: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """The same parameters under the names of BertLMHeadModel."""
+    e, h = "bert.embeddings.", "cls.predictions."
+    segment = own["encoder.segment_type"]
+    out = {
+        f"{e}word_embeddings.weight": own["encoder.word.weight"],
+        f"{e}position_embeddings.weight": own["encoder.position.weight"],
+        f"{e}token_type_embeddings.weight": torch.stack((segment, torch.zeros_like(segment))),
+        f"{h}bias": own["bias"],
+        f"{h}decoder.bias": own["bias"],
+        f"{h}decoder.weight": own["encoder.word.weight"],
+    }
+    pairs = [
+        ("encoder.norm", f"{e}LayerNorm"),
+        ("head.0", f"{h}transform.dense"),
+        ("head.2", f"{h}transform.LayerNorm"),
+    ]
+    for i in range(layers):
+        a, b = f"encoder.layers.{i}.", f"bert.encoder.layer.{i}."
+        pairs += [
+            (f"{a}attention.out", f"{b}attention.output.dense"),
+            (f"{a}norm1", f"{b}attention.output.LayerNorm"),
+            (f"{a}up", f"{b}intermediate.dense"),
+            (f"{a}down", f"{b}output.dense"),
+            (f"{a}norm2", f"{b}output.LayerNorm"),
+        ]
+        for kind in ("weight", "bias"):
+            parts = own[f"{a}attention.qkv.{kind}"].chunk(3)
+            out |= {f"{b}attention.self.{n}.{kind}": p for n, p in zip(("query", "key", "value"), parts, strict=True)}
+    return out | {f"{theirs}.{k}": own[f"{ours}.{k}"] for ours, theirs in pairs for k in ("weight", "bias")}
+
+
+def hf_model(path: Path) -> BertLMHeadModel:
+    """The model of an int8 file, on the CPU in fp32; `save_pretrained` makes a Hugging Face folder of it."""
+    own = lm_weights(path)
+    vocabulary, hidden = own["encoder.word.weight"].shape
+    layers = 1 + max(int(k.split(".")[2]) for k in own if k.startswith("encoder.layers."))
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        intermediate_size=own["encoder.layers.0.up.weight"].shape[0],
+        max_position_embeddings=own["encoder.position.weight"].shape[0],
+        is_decoder=True,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        attn_implementation=LAST_ROW,
+    )
+    model = BertLMHeadModel(config)
+    missing, unexpected = model.load_state_dict(renamed(own, layers), strict=False)
+    if unexpected or [k for k in missing if not k.endswith("position_ids")]:
+        raise ValueError(f"{path} holds another network: {[*missing, *unexpected][:3]}")
+    return model.eval()
+
+
+def open_lm(card: Card, folder: Path, device: str, dtype: str) -> CausalBackend:
+    """`laconic-lm` on a device; raises RuntimeError where there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("torch sees no GPU; the profiles cpu-int8 and torch-fp32 need none")
+    return CausalBackend(card, hf_model(folder / card.files["cpu-int8"][0]).to(device, getattr(torch, dtype)))
