@@ -24,11 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     q.add_argument("--sets", nargs="*", default=[], help="only these sets")
     q.add_argument("--models-dir", type=Path, default=None)
     q.add_argument("--profile", default="cpu-int8")
+    q.add_argument("--recipes", nargs="+", default=[], help="only these recipes")
     q.add_argument("--only-ours", action="store_true", help="without the baselines")
     p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
     p.add_argument("--out", type=Path, default=Path("build/peers"))
     p.add_argument("--documents", type=int, default=64)
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--long", action="store_true", help="LongLLMLingua instead of LLMLingua-2")
+    y = sub.add_parser("parity", help="legacy mode beside the llmlingua package: equal strings over random settings")
+    y.add_argument("--cases", type=int, default=500)
+    y.add_argument("--seed", type=int, default=1)
     b = sub.add_parser("budgets", help="are budgets met, and used, over random requests")
     b.add_argument("--requests", type=int, default=1000)
     b.add_argument("--readers-dir", type=Path, default=None, help="count in every reader of this folder too")
@@ -63,26 +68,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     g.add_argument("--rates", type=float, nargs="+", default=[0.33, 0.5])
     g.add_argument("--count", type=int, default=300, help="passages, each with all its questions")
     g.add_argument("--out", type=Path, default=Path("build/agnostic"))
+    g.add_argument("--recipes", nargs="+", default=[], help="only these recipes")
     g.add_argument("--models-dir", type=Path, default=None)
     e = sub.add_parser("edu", help="discourse units beside annotated ones")
     e.add_argument("--data", type=Path, required=True, help="folder of edu-*.jsonl.xz")
     e.add_argument("--profile", default="cpu-int8")
     e.add_argument("--models-dir", type=Path, default=None)
     e.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")
+    m = sub.add_parser("lm", help="perplexity, size and speed of the embedded language model")
+    m.add_argument("--data", type=Path, required=True, help="folder of wikipedia.jsonl.xz")
+    m.add_argument("--model", default="laconic-lm")
+    m.add_argument("--models-dir", type=Path, default=None)
+    m.add_argument("--beside", type=Path, nargs="*", default=[], help="other graphs of the same model, as in fp32")
+    m.add_argument("--tokens", type=int, default=100_000)
+    m.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")
     d = sub.add_parser("card", help="a model's card as a page")
     d.add_argument("folder", type=Path, help="model folder")
     d.add_argument("--out", type=Path, required=True, help="file to write")
     d.add_argument("--quality", type=Path, nargs="*", default=[], help="figures.json in int8, and the same in fp32")
     args = parser.parse_args(argv)
-    run = {"quality": quality, "peers": peers, "budgets": budgets, "latency": latency}
-    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic, "edu": edu, "card": card}
+    run = {"quality": quality, "peers": peers, "parity": parity, "budgets": budgets, "latency": latency}
+    run |= {"cache": cache, "calibrate": calibrate, "agnostic": agnostic, "edu": edu, "lm": lm, "card": card}
     return run[args.what](args)
 
 
 def quality(args: argparse.Namespace) -> int:
     from laconic.service.cache import Lru, Tiers
 
-    from .quality import KEPT, measure
+    from .quality import KEPT, OURS, measure
     from .report import margins, page, plots, table
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -95,6 +108,7 @@ def quality(args: argparse.Namespace) -> int:
         documents=args.documents,
         only=args.sets,
         rivals=not args.only_ours,
+        recipes=args.recipes or OURS,
     )
     text = table(result)
     (args.out / "table.md").write_text(text)
@@ -111,10 +125,27 @@ def quality(args: argparse.Namespace) -> int:
 
 
 def peers(args: argparse.Namespace) -> int:
-    from .peers import compare
-
     args.out.mkdir(parents=True, exist_ok=True)
-    result = compare(args.out, documents=args.documents, rounds=args.rounds)
+    if args.long:
+        from .peers_causal import compare as compare_long
+
+        result = compare_long(args.out, args.rounds)
+    else:
+        from .peers import compare
+
+        result = compare(args.out, documents=args.documents, rounds=args.rounds)
+    print(json.dumps(result))
+    return 0
+
+
+def parity(args: argparse.Namespace) -> int:
+    from .parity import compare_llmlingua2
+    from .parity_causal import compare_llmlingua1
+
+    result = {
+        "llmlingua2": compare_llmlingua2(args.cases, args.seed),
+        "llmlingua": compare_llmlingua1(args.cases, args.seed),
+    }
     print(json.dumps(result))
     return 0
 
@@ -167,16 +198,18 @@ def calibrate(args: argparse.Namespace) -> int:
 def agnostic(args: argparse.Namespace) -> int:
     from laconic.models.training.data import held_out
 
-    from .agnostic import answers, deletion
+    from .agnostic import OURS, answers, deletion
 
     args.out.mkdir(parents=True, exist_ok=True)
     compressor = Compressor(models_dir=args.models_dir)
     result = {
         "deletion": {
             recipe: deletion(args.train, args.data, compressor.pipeline(recipe).parts.scorer, held_out)
-            for recipe in ("token.v1", "late.v1")
+            for recipe in ("token.v1",)
         },
-        "answers": answers(args.data, compressor, args.out, rates=args.rates, count=args.count),
+        "answers": answers(
+            args.data, compressor, args.out, rates=args.rates, count=args.count, recipes=args.recipes or OURS
+        ),
     }
     (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
@@ -193,6 +226,21 @@ def edu(args: argparse.Namespace) -> int:
         assert record.edu is not None
         edu = replace(record.edu, facts={**record.edu.facts, "measured": result})
         replace(record, edu=edu).write(args.write)
+    print(json.dumps(result))
+    return 0
+
+
+def lm(args: argparse.Namespace) -> int:
+    from laconic.models import Catalogue
+
+    from .perplexity import measure
+
+    folder = Catalogue(extra=args.models_dir).folder(args.model)
+    own = folder / Card.read(folder).files["cpu-int8"][0]
+    result = measure(folder, args.data, [own, *args.beside], args.tokens)
+    if args.write:
+        record = Card.read(args.write)
+        replace(record, facts={**record.facts, "measured": result}).write(args.write)
     print(json.dumps(result))
     return 0
 

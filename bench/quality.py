@@ -89,10 +89,10 @@ class Memo:
         return [self.found[t] for t in texts]
 
 
-def methods(compressor: Compressor, work: Path | None) -> dict[str, Pipeline]:
+def methods(compressor: Compressor, work: Path | None, recipes: Sequence[str] = OURS) -> dict[str, Pipeline]:
     """Ours and, if there is a folder to work in, the baselines, all counting in the model's own tokens."""
     reader = Memo(compressor.reader())
-    made = {name: compressor.pipeline(name).parts for name in OURS}
+    made = {name: compressor.pipeline(name).parts for name in recipes}
     if work:
         made |= {n: replace(p, scorer=Once(p.scorer)) for n, p in baselines(work).items()}
     return {name: Pipeline(p, reader) for name, p in made.items()}
@@ -108,10 +108,11 @@ def measure(
     documents: int,
     only: Sequence[str] = (),
     rivals: bool = True,
+    recipes: Sequence[str] = OURS,
 ) -> dict[str, Any]:
     """Every method on every set that has evidence; means per rate, and the number of examples behind them."""
     out: dict[str, Any] = {"rates": list(rates), "documents": documents, "facts": facts(compressor), "sets": {}}
-    lines = methods(compressor, work if rivals else None)
+    lines = methods(compressor, work if rivals else None, recipes)
     for name in only or sets(folder):
         drawn = examples(folder, name, count=count, documents=documents, whole=True)
         if not any(e.evidence for e in drawn):
