@@ -205,7 +205,7 @@ def agnostic(args: argparse.Namespace) -> int:
     result = {
         "deletion": {
             recipe: deletion(args.train, args.data, compressor.pipeline(recipe).parts.scorer, held_out)
-            for recipe in ("token.v1",)
+            for recipe in ("token.v1", "late.v1")
         },
         "answers": answers(
             args.data, compressor, args.out, rates=args.rates, count=args.count, recipes=args.recipes or OURS
@@ -247,9 +247,15 @@ def lm(args: argparse.Namespace) -> int:
 
 def card(args: argparse.Namespace) -> int:
     from .card import page
+    from .card_lm import page as page_lm
 
+    record = Card.read(args.folder)
+    if record.kind == "causal":
+        args.out.write_text(page_lm(record, args.out))
+        print(args.out)
+        return 0
     runs = [json.loads(path.read_text()) for path in args.quality]
-    args.out.write_text(page(Card.read(args.folder), *(runs if len(runs) == 2 else (None, None))))
+    args.out.write_text(page(record, *(runs if len(runs) == 2 else (None, None))))
     print(args.out)
     return 0
 

@@ -47,9 +47,11 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     out = []
+    colours = plt.get_cmap("tab20").colors  # dark ones, then their lighter pairs
     for name, entry in result["sets"].items():
         figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 4), sharex=True)
         for axis, metric in zip(axes, METRICS, strict=True):
+            axis.set_prop_cycle(color=[*colours[::2], *colours[1::2]])
             for method, figures in entry["methods"].items():
                 points = [(float(r), f[metric], f[f"{metric}_ci"]) for r, f in figures.items() if f[metric] is not None]
                 if points:
@@ -65,7 +67,7 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.suptitle(f"{name}: {entry['examples']} questions")
         figure.legend(handles, labels, loc="center right")
-        figure.tight_layout(rect=(0, 0, 0.88, 1))
+        figure.tight_layout(rect=(0, 0, 0.86, 1))
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=90)
         plt.close(figure)

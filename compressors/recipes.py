@@ -111,12 +111,11 @@ def _late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Par
     encoder: Encoder = SegmentEncoder(model.backend, model.tokenizer)
     if store is not None:
         encoder = CachedEncoder(encoder, store, fingerprint(model, "codes.1"), late.code)
-    made = replace(
+    return replace(
         _token_parts(recipe, model, store),
         scorer=LateScorer(encoder, model.backend, model.tokenizer, late),
         **meaning(late),
     )
-    return with_plain(made, model)
 
 
 def _loss_parts(spread: float, method: Callable[[Model], Method]) -> Callable[..., Parts]:

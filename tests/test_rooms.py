@@ -37,7 +37,7 @@ HEAVY = {
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
-    "matplotlib": {"bench/report", "bench/latency"},
+    "matplotlib": {"bench/report", "bench/latency", "bench/card_lm"},
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
     "opentelemetry": {"service/tracing"},
