@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import hypothesis
 import pytest
 import uvicorn
 
@@ -18,6 +19,9 @@ from laconic.models.catalogue import EMBEDDED
 from laconic.models.fake_backend import FAKE_CARD
 from laconic.service.app import create_app
 from laconic.service.settings import Settings
+
+hypothesis.settings.register_profile("laconic", deadline=None)  # a busy machine is not a failure
+hypothesis.settings.load_profile("laconic")
 
 
 @pytest.fixture(scope="session")
