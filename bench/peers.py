@@ -11,8 +11,9 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,18 @@ def service(folder: Path, model: str, profile: str) -> Callable[[list[str]], Any
     )
 
 
+def timed(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run in every round, the runs in turn; a round before them warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
 def compare(folder: Path, *, documents: int, rounds: int) -> dict[str, Any]:
     """Rounds of package and ours in turn; medians in tokens per second, and their ratios."""
     texts = corpus(documents)
@@ -106,13 +119,7 @@ def compare(folder: Path, *, documents: int, rounds: int) -> dict[str, Any]:
         "laconic-int8, segments of 510": service(ours, "peer", "cpu-int8"),
     }
     tokens = sum(Compressor(model="peer", models_dir=ours).reader().count(texts))
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):  # the first warms up
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run(texts)
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
+    seconds = timed({name: partial(run, texts) for name, run in runs.items()}, rounds)
     speed = {name: round(tokens / statistics.median(s)) for name, s in seconds.items()}
     return {
         "documents": len(texts),

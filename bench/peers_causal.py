@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from laconic.compressors import Budget, Compressor, Document, Request
-from laconic.models import Catalogue, LossInput
+from laconic.models import Catalogue
 from laconic.models.lm_hf import hf_model
 from laconic.service.cache import Lru, Tiers
 
 from .corpus import corpus
-from .peers import counted
+from .peers import counted, timed
 
 QUESTION = "How are files opened, and which errors can that raise?"
 WORDS, DOCUMENTS, RATE = 40, 12, 0.3
@@ -75,17 +74,8 @@ def compare(work: Path, rounds: int) -> dict[str, Any]:
         "laconic-int8": ours(Compressor(), RATE),
         "laconic-int8, scores known": ours(known, RATE),
     }
-    model = known.model("laconic-lm")
     tokens = sum(known.reader("laconic-lm").count(passages()))
-    model.backend.run([LossInput(before=(101,), text=(1012,))])
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):  # the first warms up
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    middle = {name: statistics.median(s) for name, s in seconds.items()}
+    middle = {name: statistics.median(s) for name, s in timed(runs, rounds).items()}
     return {
         "documents": DOCUMENTS,
         "tokens": tokens,

@@ -58,7 +58,8 @@ def fingerprint(model: Model, version: str) -> bytes:
         "weights": {name: card.sha256[name] for name in sorted(card.sha256)},
         "numbers": [card.segment_tokens, card.query_tokens, card.title_tokens, card.relevance_weight],
         "late": [card.late.code, card.late.relevance_weight] if card.late else None,
-        "edu": list(card.edu.distance) if card.edu else None,
+        "edu": [list(card.edu.distance), list(card.edu.keep)] if card.edu else None,
+        "evaluators": [list(head) for head in card.evaluators],
     }
     return digest(json.dumps(facts, sort_keys=True).encode())
 

@@ -42,18 +42,22 @@ class Longllmlingua:
     def read(self, asked: Asked, t: Text) -> list[LossInput]:
         if not asked.ids:
             return Llmlingua().read(asked, t)
-        question = *asked.ids, *self.claim
-        return [
-            LossInput(before=t.before, text=t.ids, after=question),
-            LossInput(before=knowing(asked, t), text=t.ids),
-            LossInput(before=t.before[:1], text=question),
-        ]
+        return contrast(asked, t, (*asked.ids, *self.claim))
 
     def score(self, asked: Asked, t: Text, found: Sequence[LossOutput]) -> tuple[np.ndarray, float]:
         if not asked.ids:
             return Llmlingua().score(asked, t, found)
         free, bound, alone = found
         return scale(entering(free.text - bound.text)), GAIN * (mean(alone.text) - mean(free.after))
+
+
+def contrast(asked: Asked, t: Text, question: tuple[int, ...]) -> list[LossInput]:
+    """The text with the question behind it, the text knowing the question, and the question alone."""
+    return [
+        LossInput(before=t.before, text=t.ids, after=question),
+        LossInput(before=knowing(asked, t), text=t.ids),
+        LossInput(before=t.before[:1], text=question),
+    ]
 
 
 def knowing(asked: Asked, t: Text) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from laconic.models import LossInput, LossOutput
 
 from .phrases import content
-from .score_llmlingua import GAIN, knowing
+from .score_llmlingua import GAIN, contrast
 from .score_loss import Asked, Text, entering, scale
 from .score_perplexity import mean
 
@@ -32,14 +32,9 @@ class Perception:
         self.claim, self.ids = claim, ids
 
     def read(self, asked: Asked, t: Text) -> list[LossInput]:
-        free = LossInput(before=t.before, text=t.ids, after=self.question(asked))
         if not asked.ids:
-            return [free]
-        return [
-            free,
-            LossInput(before=knowing(asked, t), text=t.ids),
-            LossInput(before=t.before[:1], text=free.after),
-        ]
+            return [LossInput(before=t.before, text=t.ids)]
+        return contrast(asked, t, self.question(asked))
 
     def score(self, asked: Asked, t: Text, found: Sequence[LossOutput]) -> tuple[np.ndarray, float]:
         if not asked.ids:
@@ -52,7 +47,5 @@ class Perception:
         return scale(np.minimum(share, 1)), GAIN * gain
 
     def question(self, asked: Asked) -> tuple[int, ...]:
-        if not asked.ids:
-            return ()
         guides = [self.ids(phrase)[:GUIDE_TOKENS] for phrase in content(asked.text, GUIDES)]
         return (*asked.ids, *self.claim, *(i for g in guides for i in g))

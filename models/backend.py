@@ -119,6 +119,11 @@ class LossOutput:
 Input = ModelInput | CodeInput | LateInput | EduInput | LossInput
 
 
+def as_loss(i: Any) -> LossInput:
+    """What a language model makes of an input: the scheduler asks whether a device is still there with a ModelInput."""
+    return i if isinstance(i, LossInput) else LossInput(before=i.segment[:1], text=i.segment[1:])
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOutput:
     """Logits of one input: query-aware and query-agnostic keep, float32 [count]; relevance to the query."""

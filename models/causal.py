@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from .backend import Input, LossInput, LossOutput
+from .backend import Input, LossInput, LossOutput, as_loss
 from .card import Card
 from .torch_backend import CPU_BUDGET
 
@@ -117,7 +117,7 @@ class CausalBackend:
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[LossOutput]:
         """Raises ValueError for what the model cannot read at once."""
-        asked = [i if isinstance(i, LossInput) else probe(i) for i in inputs]
+        asked = [as_loss(i) for i in inputs]
         shared: dict[tuple[int, ...], list[int]] = {}
         out = [self._nothing()] * len(asked)
         for n, i in enumerate(asked):
@@ -197,8 +197,3 @@ class CausalBackend:
                 LossOutput(text=loss[:m], after=loss[m:], attention=paid[..., begin : begin + m].contiguous().numpy())
             )
         return out
-
-
-def probe(i: Any) -> LossInput:
-    """The scheduler asks whether a device is still there with an empty input of its own kind."""
-    return LossInput(before=i.segment[:1], text=i.segment[1:])

@@ -60,9 +60,13 @@ def open_classifier(card: Card, folder: Path, device: str, dtype: str) -> Classi
     facts = config(folder)
     encoder, last = read_network(folder, facts)
     roberta = ROBERTA[facts["model_type"]]
+    return ClassifierBackend(card, encoder, last, padding_of(facts), roberta, device, getattr(torch, dtype))
+
+
+def padding_of(facts: dict[str, Any]) -> int:
+    """The id of padding that a `config.json` names, or its family's own; RoBERTa's positions begin after it."""
     padding = facts.get("pad_token_id")
-    padding = int(roberta) if padding is None else padding
-    return ClassifierBackend(card, encoder, last, padding, roberta, device, getattr(torch, dtype))
+    return int(ROBERTA[facts["model_type"]]) if padding is None else int(padding)
 
 
 def read_network(folder: Path, facts: dict[str, Any]) -> tuple[Encoder, nn.Linear]:

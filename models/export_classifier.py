@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .card import Card, digest
-from .classifier import ROBERTA, read_network
+from .classifier import ROBERTA, padding_of, read_network
 from .export import EXAMPLE, SCORES, Int8Embedding, heads_of, to_int8, to_onnx
 from .hf import card as declared
 from .hf import config
@@ -39,7 +39,7 @@ def convert_classifier(source: Path, target: Path, profile: str) -> Card:
     """Write `target` with a card, the tokenizer and the graph of `profile`; raises CardError or ValueError."""
     facts = config(source)
     encoder, head = read_network(source, facts)
-    first = encoder_start(facts)
+    first = padding_of(facts) + 1 if ROBERTA[facts["model_type"]] else 0
     target.mkdir(parents=True, exist_ok=True)
     name = f"model.{profile.removeprefix('cpu-')}.onnx"
     if profile == "cpu-int8":
@@ -55,11 +55,3 @@ def convert_classifier(source: Path, target: Path, profile: str) -> Card:
     made = replace(known, files={**known.files, profile: [name]}, sha256=sha256)
     made.write(target)
     return made
-
-
-def encoder_start(facts: dict[str, object]) -> int:
-    """The position of a sequence's first token: RoBERTa's begin after the padding's id."""
-    if not ROBERTA[str(facts["model_type"])]:
-        return 0
-    padding = facts.get("pad_token_id")
-    return 1 + (1 if padding is None else int(str(padding)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Input, LossInput, LossOutput
+from .backend import Input, LossInput, LossOutput, as_loss
 from .card import Card
 from .onnx_backend import session
 
@@ -38,10 +38,9 @@ class OnnxLM:
         return self.forward(inputs, False)
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        return [self._one(i, alone) for i in inputs]
+        return [self._one(as_loss(i), alone) for i in inputs]
 
-    def _one(self, i: Input, alone: bool) -> LossOutput:
-        assert isinstance(i, LossInput)
+    def _one(self, i: LossInput, alone: bool) -> LossOutput:
         seen, own = len(i.before) - 1, len(i.text)
         ids = np.array((i.before[-1], *i.text, *i.after), np.int64)[None]
         if seen + ids.shape[1] > POSITIONS:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from laconic.compressors import RECIPES, Budget, Compressor, Document, InvalidRequest, Request
-from laconic.models import Card, Catalogue, LossInput, ModelInput, load_model
+from laconic.models import Card, Catalogue, EngineError, LossInput, ModelInput, load_model
 from laconic.models.onnx_lm import POSITIONS, OnnxLM
 
 TEXTS = [
@@ -64,6 +64,15 @@ def test_too_long_is_said(lm: OnnxLM) -> None:
     """More tokens than positions are refused by number."""
     with pytest.raises(ValueError, match=f"{POSITIONS + 1} tokens"):
         lm.run([LossInput(before=(101,), text=(1996,) * POSITIONS)])
+
+
+def test_one_that_fails_leaves_the_lane_well(compressor: Compressor) -> None:
+    """An input that cannot be read fails its request alone: the lane finds its device still there."""
+    lane = compressor.model("laconic-lm").backend
+    with pytest.raises(EngineError):
+        lane.run([LossInput(before=(101,), text=(1996,) * POSITIONS)])
+    assert lane.trouble() is None
+    assert len(lane.run([LossInput(before=(101,), text=(1996, 3899))])[0].text) == 2
 
 
 def test_the_longest_segment_fits(compressor: Compressor) -> None:
