@@ -8,12 +8,13 @@ from .backend import (
     EduOutput,
     Input,
     LateInput,
+    LatentInput,
     LossInput,
     LossOutput,
     ModelInput,
     ModelOutput,
 )
-from .card import Card, EduFacts, LateFacts, Scoring
+from .card import Card, EduFacts, LateFacts, LatentFacts, Scoring
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
 from .load import Model, ModelError, load_model, load_tokenizer
@@ -42,6 +43,8 @@ __all__ = [
     "Input",
     "LateFacts",
     "LateInput",
+    "LatentFacts",
+    "LatentInput",
     "LossInput",
     "LossOutput",
     "Model",

@@ -116,7 +116,24 @@ class LossOutput:
     attention: np.ndarray
 
 
-Input = ModelInput | CodeInput | LateInput | EduInput | LossInput
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatentInput:
+    """One segment to be turned into latents, `rate` of its tokens to one: its ids without any special token.
+
+    `decoder` names whose embeddings the latents stand among, where a model serves several. Its output is float32
+    [latents, hidden of the decoder], in the order of the text.
+    """
+
+    ids: tuple[int, ...]
+    rate: int
+    decoder: str = ""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+
+Input = ModelInput | CodeInput | LateInput | EduInput | LossInput | LatentInput
 
 
 def as_loss(i: Any) -> LossInput:
@@ -144,8 +161,8 @@ class Forward(Protocol):
     budget: int  # tokens of one batch; 0: one input at a time
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        """One batch: a Coded for a CodeInput, an EduOutput for an EduInput, a LossOutput for a LossInput, else a
-        ModelOutput.
+        """One batch: a Coded for a CodeInput, an EduOutput for an EduInput, a LossOutput for a LossInput, an array for
+        a LatentInput, else a ModelOutput.
 
         `alone`: no other runs, all cores may be used.
         """

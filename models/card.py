@@ -57,11 +57,25 @@ class EduFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatentFacts:
+    """What a soft compressor makes: `rates` are the numbers of tokens that one latent may stand for.
+
+    `decoders` maps the name of each decoder that reads its latents to the width of that decoder's embeddings, the
+    default first; `before` and `after` is what the decoder wants to read around them.
+    """
+
+    rates: Sequence[int]
+    decoders: Mapping[str, int]
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card(Scoring):
     """What `card.json` beside the weights says.
 
-    `kind` is what the model is: a `scorer` as laconic-mini, a token `classifier` as LLMLingua-2's, or a `causal`
-    language model. `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in tokens;
+    `kind` is what the model is: a `scorer` as laconic-mini, a token `classifier` as LLMLingua-2's, a `causal` language
+    model, or a `soft` compressor, which has `latent`. `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in tokens;
     `evaluators` are the layers and heads of a language model that look back to what answers a question (EHPC);
     `files` maps each profile to its ONNX files (see OnnxBackend); `sha256` covers every file.
     """
@@ -72,12 +86,13 @@ class Card(Scoring):
     licence: str
     files: Mapping[str, Sequence[str]]
     sha256: Mapping[str, str]
-    kind: Literal["scorer", "classifier", "causal"] = "scorer"
+    kind: Literal["scorer", "classifier", "causal", "soft"] = "scorer"
     segment_tokens: int = 240
     query_tokens: int = 64
     title_tokens: int = 16
     late: LateFacts | None = None
     edu: EduFacts | None = None
+    latent: LatentFacts | None = None
     evaluators: Sequence[tuple[int, int]] = ()
 
     @staticmethod
@@ -86,8 +101,8 @@ class Card(Scoring):
         path = folder / "card.json"
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            late, edu = known.pop("late", None), known.pop("edu", None)
-            return Card(**known, late=LateFacts(**late) if late else None, edu=EduFacts(**edu) if edu else None)
+            made = {f: kind(**known.pop(f)) for f, kind in PARTS.items() if known.get(f)}
+            return Card(**{**known, **made})
         except FileNotFoundError:
             raise CardError(f"{path} does not exist") from None
         except (AttributeError, TypeError, ValueError) as e:
@@ -104,6 +119,9 @@ class Card(Scoring):
                 raise CardError(f"{folder / name} is not listed on the card")
             if digest(folder / name) != self.sha256[name]:
                 raise CardError(f"{folder / name} is not the file the card was written for")
+
+
+PARTS: Mapping[str, Any] = {"late": LateFacts, "edu": EduFacts, "latent": LatentFacts}
 
 
 def digest(path: Path) -> str:

@@ -82,6 +82,9 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--steps", type=int, default=TrainConfig.steps)
     p.add_argument("--every", type=int, default=TrainConfig.every, help="steps between checkpoints")
     p.add_argument("--limit", type=int, default=None, help="queries per set, for a quick trial")
+    p.add_argument("--queries", type=int, default=TrainConfig.queries, help="of a step")
+    p.add_argument("--segments", type=int, default=TrainConfig.segments, help="of a query, one or more of them relevant")
+    p.add_argument("--longest", type=int, default=TrainConfig.longest, help="text tokens of a segment in training")
 
 
 if __name__ == "__main__":
