@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from laconic.models import Card
 
@@ -20,6 +21,7 @@ def page(card: Card, out: Path) -> str:
         f"{run['steps']} steps of {run['batch']} windows of {run['window']} tokens: {run['tokens_drawn']:,} tokens "
         f"drawn from {run['tokens']:,}, in {run['seconds'] / 60:.0f} minutes on {run['device']}; rate {run['rate']}, "
         f"seed {run['seed']}, {run['date']}. {licences}.\n",
+        along(facts.get("along")),
         f"![Surprisal of articles left out of training, over steps]({picture.name})\n",
     ]
     if found := facts.get("measured"):
@@ -47,6 +49,17 @@ def page(card: Card, out: Path) -> str:
         *(f"| {name} | `{mark}` |" for name, mark in sorted(card.sha256.items())),
     ]
     return "\n".join([*lines, ""])
+
+
+def along(run: dict[str, Any] | None) -> str:
+    """What it learned after that as the decoder of laconic-soft."""
+    if run is None:
+        return ""
+    return (
+        f"Then {run['steps']} steps of about {run['batch']} tokens along with laconic-soft's encoder, to say texts "
+        f"again from their latents and to answer from them, a tenth of the steps reading plain text; {run['date']}. "
+        "The curve is of the time before.\n"
+    )
 
 
 def curve(card: Card, path: Path) -> Path:

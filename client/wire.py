@@ -28,6 +28,7 @@ def plain_json(value: dict[str, Any]) -> dict[str, Any]:
 
 Text = Annotated[str, AfterValidator(unicode)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Timeout = Annotated[int | None, Field(ge=1, le=600_000, description="answer within this, or 429 or 504")]
 
 
 class Body(BaseModel):
@@ -95,10 +96,10 @@ class CompressRequest(Body):
     top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
     on_over_budget: Literal["error", "warn"] = "error"
-    timeout_ms: Annotated[int | None, Field(ge=1, le=600_000, description="answer within this, or 429 or 504")] = None
+    timeout_ms: Timeout = None
     returns: Annotated[
-        list[Literal["text", "spans", "scores", "tree"]],
-        Field(alias="return", max_length=4, description="parts wanted"),
+        list[Literal["text", "spans", "scores", "tree", "segments"]],
+        Field(alias="return", max_length=5, description="parts wanted"),
     ] = ["text", "spans"]
 
     model_config = ConfigDict(
@@ -139,6 +140,9 @@ class DocumentAnswer(Body):
     spans: list[tuple[int, int]] | None = None
     scores: Annotated[list[tuple[int, int, float]] | None, Field(description="start, end, score of each unit")] = None
     score: Annotated[float | None, Field(description="probability that it answers the query")] = None
+    segments: Annotated[
+        list[tuple[int, int, str]] | None, Field(description="start, end and name of each segment, for /v1/expand")
+    ] = None
     tree: Annotated[
         list[NodeAnswer] | None,
         Field(description="headings, lists, paragraphs and their units; `threshold: 0` keeps all"),

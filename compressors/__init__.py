@@ -1,11 +1,13 @@
 """Text in, less text out: `split → score → select → render`, and the table of recipes."""
 
 from .compressor import Compressor
+from .latent import LatentEncoder, Latents
 from .part import Parts
 from .pipeline import Pipeline
 from .recipes import DEFAULT, RECIPES, Recipe, parts
 from .stages import Reader, Scorer, Segmenter, Splitter
 from .structure import Node, tree
+from .texts import segment_id
 from .types import (
     Budget,
     BudgetUnreachable,
@@ -36,6 +38,8 @@ __all__ = [
     "InvalidRequest",
     "Keep",
     "LaconicError",
+    "LatentEncoder",
+    "Latents",
     "Node",
     "Parts",
     "Pipeline",
@@ -52,5 +56,6 @@ __all__ = [
     "Units",
     "UnknownName",
     "parts",
+    "segment_id",
     "tree",
 ]

@@ -99,6 +99,39 @@ def unpack_edus(value: bytes) -> Discourse | None:
     return Discourse(starts=starts, heads=found)
 
 
+_LATENTS = struct.Struct("<BBII")  # format, kind, latents, width
+_HALF, _BYTE, _FULL = range(3)  # kinds: halves; int8 with a float32 scale for each latent; floats
+
+
+def pack_latents(values: np.ndarray, precision: str) -> bytes:
+    """One segment's latents, float32 [N, width], as `float16` or `int8`; what a half cannot hold stays as it is."""
+    kind = _BYTE if precision == "int8" else _HALF
+    if kind == _HALF and len(values) and not np.abs(values).max() < np.finfo(np.float16).max:
+        kind = _FULL
+    head = _LATENTS.pack(FORMAT, kind, *values.shape)
+    if kind == _BYTE:
+        scale = np.maximum(np.abs(values).max(1, keepdims=True, initial=0.0), 1e-12).astype("<f4") / 127
+        return head + scale.astype("<f4").tobytes() + np.round(values / scale).astype(np.int8).tobytes()
+    rows: bytes = values.astype("<f2" if kind == _HALF else "<f4").tobytes()
+    return head + rows
+
+
+def unpack_latents(value: bytes) -> np.ndarray | None:
+    """Latents, float32 [N, width], always the same of the same bytes; None where the value is not of this format."""
+    if len(value) < _LATENTS.size:
+        return None
+    version, kind, count, width = _LATENTS.unpack_from(value)
+    size = {_HALF: 2 * width, _BYTE: 4 + width, _FULL: 4 * width}.get(kind)
+    if version != FORMAT or size is None or len(value) != _LATENTS.size + count * size:
+        return None
+    if kind != _BYTE:
+        rows = np.frombuffer(value, "<f2" if kind == _HALF else "<f4", offset=_LATENTS.size)
+        return rows.astype(np.float32).reshape(count, width)
+    scale = np.frombuffer(value, "<f4", count, _LATENTS.size).astype(np.float32)
+    rows = np.frombuffer(value, np.int8, offset=_LATENTS.size + 4 * count)
+    return rows.reshape(count, width).astype(np.float32) * scale[:, None]
+
+
 def seal(key: bytes, value: bytes, secret: bytes) -> bytes:
     """The value with a keyed digest (blake2b) over itself and its key."""
     return hashlib.blake2b(key + value, digest_size=_SEAL, key=secret).digest() + value

@@ -10,18 +10,21 @@ from laconic.models import Card, Catalogue, HfReader, Model, ModelError, load_mo
 from laconic.models.readers import ReaderError
 
 from .cached import Store
+from .latent import LatentEncoder, Precision
 from .pipeline import Pipeline
 from .recipes import DEFAULT, MODELS, RECIPES, parts
 from .stages import Reader
+from .texts import Texts
 from .types import Request, Result, UnknownName
 
-DEFAULT_MODEL = "laconic-mini"
+DEFAULT_MODEL, SOFT_MODEL = "laconic-mini", "laconic-soft"
 
 
 class Compressor:
     """Compress in process: `Compressor()(Request(...))`. Thread-safe; models open at first use or by `warm`.
 
-    With a `store`, scores of segments are kept there (see `cached`).
+    With a `store`, scores and latents of segments are kept there (see `cached` and `latent`); for `expand_seconds`,
+    where that is not 0, their texts too.
     """
 
     def __init__(
@@ -34,10 +37,13 @@ class Compressor:
         readers_dir: Path | None = None,
         tiktoken_cache: Path | None = None,
         store: Store | None = None,
+        latents: Precision = "float16",
+        expand_seconds: float = 0,
     ) -> None:
         self.catalogue = Catalogue(extra=models_dir)
         self.model_name, self.profile, self.workers = model, profile, workers
-        self.store = store
+        self.store, self.latents = store, latents
+        self.texts = Texts(store, expand_seconds) if store is not None and expand_seconds else None
         self._readers_dir, self._tiktoken_cache = readers_dir, tiktoken_cache
         self._models: dict[str, Model] = {}
         self._readers: dict[str, Reader] = {}
@@ -97,6 +103,10 @@ class Compressor:
             raise UnknownName(str(e), param="reader") from None
         self._readers[name] = opened
         return opened
+
+    def encoder(self, model: str | None = None) -> LatentEncoder:
+        """What turns documents into latents; raises UnknownName, or InvalidRequest for a model that makes none."""
+        return LatentEncoder(self.model(model or SOFT_MODEL), self.store, self.latents)
 
     def opened(self) -> dict[str, Model]:
         """The models open now, by name."""

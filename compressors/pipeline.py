@@ -19,7 +19,7 @@ from .rank import arrange, by_relevance, spread
 from .render import join, spans_of
 from .select import Piece
 from .stages import Reader
-from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Units
+from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, Units
 
 T = TypeVar("T")
 
@@ -60,7 +60,8 @@ class Pipeline:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
         kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
-        return self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
+        result = self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
+        return bounded(result, segments)
 
     def _prepare(self, documents: Sequence[Document]) -> list[Prepared]:
         texts = [cutting.printable(d.text) for d in documents]
@@ -172,6 +173,13 @@ class Pipeline:
             cached=sum(d.cached for d in out),
             warnings=warnings,
         )
+
+
+def bounded(result: Result, segments: Sequence[Segment]) -> Result:
+    """The result, each document with the bounds of its segments."""
+    spans = [Span(s.start, s.start + len(s.text)) for s in segments]
+    own = by_document(segments, spans, len(result.documents))
+    return replace(result, documents=[replace(d, bounds=b) for d, b in zip(result.documents, own, strict=True)])
 
 
 def asked(request: Request) -> bool:

@@ -166,6 +166,7 @@ class Compressed:
     cached: int
     units: Units | None = field(default=None, compare=False)  # what was scored; None where nothing was
     scores: np.ndarray | None = field(default=None, compare=False)  # keep probability of each unit, float64 [N]
+    bounds: Sequence[Span] = field(default=(), compare=False)  # of the segments it was cut into; none where not cut
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,13 +61,15 @@ class LatentFacts:
     """What a soft compressor makes: `rates` are the numbers of tokens that one latent may stand for.
 
     `decoders` maps the name of each decoder that reads its latents to the width of that decoder's embeddings, the
-    default first; `before` and `after` is what the decoder wants to read around them.
+    default first; `before` and `after` is what the decoder wants to read around them. `spread` says that the decoder
+    counts positions as in the text: a latent stands in the middle of the tokens it stands for.
     """
 
     rates: Sequence[int]
     decoders: Mapping[str, int]
     before: str = ""
     after: str = ""
+    spread: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +77,10 @@ class Card(Scoring):
     """What `card.json` beside the weights says.
 
     `kind` is what the model is: a `scorer` as laconic-mini, a token `classifier` as LLMLingua-2's, a `causal` language
-    model, or a `soft` compressor, which has `latent`. `segment_tokens`, `query_tokens`, `title_tokens` are the longest text, query and title in tokens;
-    `evaluators` are the layers and heads of a language model that look back to what answers a question (EHPC);
-    `files` maps each profile to its ONNX files (see OnnxBackend); `sha256` covers every file.
+    model, or a `soft` compressor, which has `latent`. `segment_tokens`, `query_tokens`, `title_tokens` are the longest
+    text, query and title in tokens; `evaluators` are the layers and heads of a language model that look back to what
+    answers a question (EHPC); `files` maps each profile to its ONNX files (see OnnxBackend); `sha256` covers every
+    file.
     """
 
     name: str

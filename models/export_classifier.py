@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from .card import Card, digest
 from .classifier import ROBERTA, padding_of, read_network
-from .export import EXAMPLE, SCORES, Int8Embedding, heads_of, to_int8, to_onnx
+from .export import EXAMPLE, SCORES, heads_of
 from .hf import card as declared
 from .hf import config
+from .onnx_tools import Int8Embedding, to_int8, to_onnx
 
 
 class _Classify(nn.Module):

@@ -13,7 +13,7 @@ from onnx import helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .export import OPSET, Int8Embedding, to_int8
+from .onnx_tools import OPSET, Int8Embedding, to_int8
 from .training.lm import CausalAttention, CausalLM
 
 # Inputs and outputs of layer n

@@ -15,12 +15,13 @@ from .backend import (
     EduOutput,
     Input,
     LateInput,
+    LatentInput,
     LossInput,
     LossOutput,
     ModelInput,
     ModelOutput,
 )
-from .card import Card, EduFacts, LateFacts
+from .card import Card, EduFacts, LateFacts, LatentFacts
 
 CODE = 8
 FAKE_CARD = Card(
@@ -32,6 +33,15 @@ FAKE_CARD = Card(
     sha256={},
     late=LateFacts(files={}, code=CODE),
     edu=EduFacts(files={}, distance=(0.0, 1.0, 0.0, -9.0, -9.0), depth=1.0, keep=(1.0, 0.5)),
+)
+FAKE_SOFT = replace(
+    FAKE_CARD,
+    name="fake-soft",
+    kind="soft",
+    segment_tokens=16,
+    late=None,
+    edu=None,
+    latent=LatentFacts(rates=(2, 4), decoders={"fake-lm": CODE, "other": 2 * CODE}, before="<", after=">"),
 )
 FAKE_LM = replace(FAKE_CARD, name="fake-lm", kind="causal", late=None, edu=None)
 
@@ -48,8 +58,17 @@ class FakeBackend:
         return self.forward(inputs, False)
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
-        kinds = {CodeInput: self._code, EduInput: self._cut, LossInput: self._lose}
+        kinds = {CodeInput: self._code, EduInput: self._cut, LossInput: self._lose, LatentInput: self._latents}
         return [kinds.get(type(i), self._score)(i) for i in inputs]  # type: ignore[operator]
+
+    def _latents(self, i: LatentInput) -> np.ndarray:
+        """Each group's ids, mixed; some are too large for int8 to hold exactly."""
+        facts = self.card.latent
+        width = facts.decoders[i.decoder or next(iter(facts.decoders))] if facts else CODE
+        rows = [i.ids[a : a + i.rate] for a in range(0, len(i.ids), i.rate)]
+        mixed = np.array([sum(t * (n + 1) for n, t in enumerate(r)) for r in rows], np.float32)
+        found: np.ndarray = np.sin(mixed[:, None] * np.arange(1, width + 1, dtype=np.float32))
+        return found
 
     @staticmethod
     def _lose(i: LossInput) -> LossOutput:

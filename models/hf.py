@@ -1,7 +1,7 @@
 """Hugging Face folders as models: a card made of what their `config.json` declares.
 
 Such a folder has `config.json`, `tokenizer.json` and `*.safetensors`, and no `card.json`. Nothing else of it is read:
-no code that came with it runs and no pickle is opened.
+no code that came with it runs and no pickle is opened. Soft compressors have layouts of their own, see `soft.layout`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,42 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .card import Card, CardError, digest
+
+if TYPE_CHECKING:
+    from .soft.layout import Family
 
 PROFILES = ("torch-fp32", "gpu-fp16", "gpu-bf16")
 INSTEAD = {"cpu-int8": "torch-fp32", "cpu-fp32": "torch-fp32"}  # of the profiles that need ONNX files
 WINDOW = 512  # of a classifier, special tokens included
 LONGEST = 2048  # tokens a causal model reads at once, whatever it could
 AROUND = 128  # of them for title, question and what methods add to it
-PATTERNS = ("config.json", "tokenizer.json", "*.safetensors", "*.safetensors.index.json")  # all that is ever read
+PATTERNS = (  # all that is ever read
+    *("config.json", "tokenizer.json", "*.safetensors", "*.safetensors.index.json"),
+    *("model_config.json", "encoder/*.json", "decoder/config.json", "soft.json"),  # of soft compressors
+)
+NEVER = ("decoder/*.safetensors",)  # of them: whoever reads the latents has those
 INDEX = "model.safetensors.index.json"
 
 
 def applies(folder: Path) -> bool:
     """Whether this is a model in Hugging Face's layout, whole or not; a `card.json` goes before."""
-    return (folder / "config.json").is_file() and not (folder / "card.json").exists()
+    return not (folder / "card.json").exists() and ((folder / "config.json").is_file() or _soft(folder) is not None)
+
+
+def _soft(folder: Path) -> Family | None:
+    """The family of soft compressors that a folder is laid out as."""
+    from .soft.layout import family  # which reads files as this one does
+
+    return family(folder)
+
+
+def tokenizer(folder: Path) -> str:
+    """The name of a folder's tokenizer, which one family has in a folder of its own."""
+    found = _soft(folder)
+    return found.tokenizer if found else "tokenizer.json"
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -69,6 +89,11 @@ def weights(folder: Path) -> list[str]:
 
 def card(folder: Path) -> Card:
     """What a folder's files declare, its weights unread; raises CardError with what is missing or not supported."""
+    name, revision = folder.name, "unnamed"
+    if folder.parent.name == "snapshots":  # huggingface_hub's cache: models--OWNER--NAME/snapshots/COMMIT
+        name, revision = folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name
+    if family := _soft(folder):
+        return family.card(folder, name, revision, PROFILES)
     found = config(folder)
     names = found.get("architectures") or []
     kind = kind_of(names)
@@ -76,9 +101,6 @@ def card(folder: Path) -> Card:
     if not (folder / "tokenizer.json").is_file():
         raise CardError(f"{folder / 'tokenizer.json'} does not exist: save the model's fast tokenizer there")
     positions = int(found.get("max_position_embeddings") or found.get("n_positions") or LONGEST)
-    name, revision = folder.name, "unnamed"
-    if folder.parent.name == "snapshots":  # huggingface_hub's cache: models--OWNER--NAME/snapshots/COMMIT
-        name, revision = folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name
     return Card(
         name=name,
         revision=revision,
@@ -94,7 +116,8 @@ def card(folder: Path) -> Card:
 def digested(folder: Path) -> Card:
     """`card` with the sha256 of all that is read, which names what a cache keeps; raises CardError."""
     found = card(folder)
-    names = ("config.json", "tokenizer.json", *weights(folder))
+    family = _soft(folder)
+    names = family.files(folder) if family else ("config.json", "tokenizer.json", *weights(folder))
     return replace(found, sha256={n: digest(folder / n) for n in names})
 
 

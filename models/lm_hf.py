@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from torch import Tensor
 from transformers import BertConfig, BertLMHeadModel
 
+from .bert_names import hf_names
 from .card import Card
 from .causal import LAST_ROW, CausalBackend
 
@@ -47,34 +48,12 @@ def source(made: dict[str, Any], node: Any, kind: str) -> Any | None:
 
 def renamed(own: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     """The same parameters under the names of BertLMHeadModel."""
-    e, h = "bert.embeddings.", "cls.predictions."
-    segment = own["encoder.segment_type"]
-    out = {
-        f"{e}word_embeddings.weight": own["encoder.word.weight"],
-        f"{e}position_embeddings.weight": own["encoder.position.weight"],
-        f"{e}token_type_embeddings.weight": torch.stack((segment, torch.zeros_like(segment))),
-        f"{h}bias": own["bias"],
-        f"{h}decoder.bias": own["bias"],
-        f"{h}decoder.weight": own["encoder.word.weight"],
-    }
-    pairs = [
-        ("encoder.norm", f"{e}LayerNorm"),
-        ("head.0", f"{h}transform.dense"),
-        ("head.2", f"{h}transform.LayerNorm"),
-    ]
-    for i in range(layers):
-        a, b = f"encoder.layers.{i}.", f"bert.encoder.layer.{i}."
-        pairs += [
-            (f"{a}attention.out", f"{b}attention.output.dense"),
-            (f"{a}norm1", f"{b}attention.output.LayerNorm"),
-            (f"{a}up", f"{b}intermediate.dense"),
-            (f"{a}down", f"{b}output.dense"),
-            (f"{a}norm2", f"{b}output.LayerNorm"),
-        ]
-        for kind in ("weight", "bias"):
-            parts = own[f"{a}attention.qkv.{kind}"].chunk(3)
-            out |= {f"{b}attention.self.{n}.{kind}": p for n, p in zip(("query", "key", "value"), parts, strict=True)}
-    return out | {f"{theirs}.{k}": own[f"{ours}.{k}"] for ours, theirs in pairs for k in ("weight", "bias")}
+    encoder = {k.removeprefix("encoder."): v for k, v in own.items() if k.startswith("encoder.")}
+    h = "cls.predictions."
+    out = {f"{h}bias": own["bias"], f"{h}decoder.bias": own["bias"], f"{h}decoder.weight": encoder["word.weight"]}
+    for ours, theirs in (("head.0", "transform.dense"), ("head.2", "transform.LayerNorm")):
+        out |= {f"{h}{theirs}.{k}": own[f"{ours}.{k}"] for k in ("weight", "bias")}
+    return out | {f"bert.{k}": v for k, v in hf_names(encoder, layers).items()}
 
 
 def hf_model(path: Path) -> BertLMHeadModel:

@@ -13,6 +13,7 @@ from . import hf
 from .backend import Forward
 from .card import Card, CardError
 from .scheduler import Scheduler
+from .soft.config import SoftConfig
 from .tokenizer import TextTokenizer
 
 
@@ -45,17 +46,18 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     try:
         card = hf.read_card(folder)
         if not hf.applies(folder):
-            card.verify(folder, ["tokenizer.json"])
+            card.verify(folder, [hf.tokenizer(folder)])
     except CardError as e:
         raise ModelError(str(e)) from None
     return _tokenizer(folder)
 
 
 def _tokenizer(folder: Path) -> TextTokenizer:
+    path = folder / hf.tokenizer(folder)
     try:
-        return TextTokenizer(folder / "tokenizer.json")
+        return TextTokenizer(path)
     except Exception as e:  # tokenizers raises bare Exception on a malformed file
-        raise ModelError(f"{folder / 'tokenizer.json'} is not a tokenizer: {e}") from None
+        raise ModelError(f"{path} is not a tokenizer: {e}") from None
 
 
 def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = None) -> Model:
@@ -71,7 +73,7 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
             raise ModelError(f"{card.name} has no profile {profile}; there are {', '.join(card.files)}")
         weights = card.files[profile]
         late, edu = (head.files.get(profile, ()) if head else () for head in (card.late, card.edu))
-        card.verify(folder, [*weights, *late, *edu, "tokenizer.json"])
+        card.verify(folder, [*weights, *late, *edu, hf.tokenizer(folder)])
     except CardError as e:
         raise ModelError(str(e)) from None
     runner, device, dtype = PROFILES[profile]
@@ -89,12 +91,16 @@ def _onnx(card: Card, folder: Path, *files: Sequence[str]) -> tuple[Forward, int
     try:
         from .onnx_backend import OnnxBackend, usable_cores
         from .onnx_lm import OnnxLM
+        from .onnx_soft import OnnxSoft
     except ImportError:
         raise ModelError("models need onnxruntime: pip install 'laconic[cpu]'") from None
     cores = usable_cores()
     weights, late, edu = ([folder / n for n in names] for names in files)
     if card.kind == "causal":
         return OnnxLM(card, weights[0], cores), cores
+    if card.kind == "soft":
+        around = SoftConfig.read(folder)
+        return OnnxSoft(card, weights[0], cores, (around.prefix, around.suffix)), cores
     return OnnxBackend(card, weights, cores, late, edu), cores
 
 
@@ -103,7 +109,7 @@ def _torch(card: Card, folder: Path, device: str, dtype: str) -> tuple[Forward, 
     try:
         opener = _opener(card, hf.applies(folder))
     except ImportError as e:
-        extra = "hf" if card.kind == "causal" else "gpu"
+        extra = "hf" if card.kind in ("causal", "soft") else "gpu"
         raise ModelError(f"this profile needs {e.name}: pip install 'laconic[{extra}]'") from None
     try:
         return opener(card, folder, device, dtype), 2 if device == "cuda" else 1
@@ -113,6 +119,10 @@ def _torch(card: Card, folder: Path, device: str, dtype: str) -> tuple[Forward, 
 
 def _opener(card: Card, foreign: bool) -> Callable[[Card, Path, str, str], Forward]:
     """What opens models of the card's kind in torch; raises ImportError where torch is not installed."""
+    if card.kind == "soft":
+        from .soft.backend import open_soft
+
+        return open_soft
     if card.kind == "classifier":
         from .classifier import open_classifier
 
@@ -140,6 +150,6 @@ def resolve(name: str | Path) -> Path:
         what = f"{name} is no folder; fetching it needs huggingface_hub"
         raise ModelError(f"{what}: pip install 'laconic[hf]'") from None
     try:
-        return Path(snapshot_download(str(name), allow_patterns=list(hf.PATTERNS)))
+        return Path(snapshot_download(str(name), allow_patterns=[*hf.PATTERNS], ignore_patterns=[*hf.NEVER]))
     except (OSError, ValueError) as e:  # ids that cannot be, repositories that are not there, no network
         raise ModelError(f"{name} is no folder, and Hugging Face did not answer with it: {e}") from None

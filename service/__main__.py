@@ -1,4 +1,4 @@
-"""The `laconic` command: serve, compress, batch, warm, models, doctor, key, bench."""
+"""The `laconic` command: serve, compress, encode, batch, warm, models, doctor, key, bench."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ def build() -> argparse.ArgumentParser:
     c.add_argument("--plain", action="store_true", help="kept text only, also on a terminal")
     add_settings(c, "model", "profile", "workers", "models_dir", "readers_dir", "tiktoken_cache")
     c.set_defaults(run=shell.compress)
+
+    e = sub.add_parser("encode", help="turn a file or standard input into latents")
+    e.add_argument("file", help="a text file, or - for standard input")
+    e.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    e.add_argument("--rate", type=int, default=4, help="tokens per latent [4]")
+    e.add_argument("--soft-model", default="laconic-soft", help="who makes the latents [laconic-soft]")
+    e.add_argument("--decoder", help="who will read them (default: the model's own)")
+    e.add_argument("--dtype", choices=("float16", "float32", "bfloat16"), default="float16")
+    e.add_argument("--json", action="store_true", help="print what the file's header says")
+    add_settings(e, "profile", "workers", "models_dir")
+    e.set_defaults(run=shell.encode)
 
     for name, run, note in (
         ("models", shell.models, "list models, their profiles and whether their files verify"),

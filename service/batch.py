@@ -21,7 +21,7 @@ from laconic.models import Cancelled, Work
 
 from .admission import Overloaded
 from .errors import TooLarge, describe, request_id
-from .handle import Call, serve
+from .handle import compressing, serve
 
 if TYPE_CHECKING:
     from .app import State
@@ -111,15 +111,7 @@ class Batch(Response):
             self.works.discard(work)
 
     async def _serve(self, body: CompressRequest, ident: str, work: Work) -> CompressAnswer:
-        call = Call(
-            body=body,
-            ident=ident,
-            key=self.key,
-            work=work,
-            gone=self.gone,
-            seconds=math.inf,
-            stages={},
-        )
+        call = compressing(self.state, body, ident, self.key, work, self.gone, math.inf)
         while True:  # a batch is not in a hurry: it waits where a single request would be told to come back
             try:
                 return await serve(self.state, call)

@@ -14,7 +14,18 @@ from laconic.client.wire import (
     NodeAnswer,
     UsageAnswer,
 )
-from laconic.compressors import Budget, Compressed, Document, InvalidRequest, Keep, Request, Result, tree
+from laconic.compressors import (
+    Budget,
+    Compressed,
+    Document,
+    InvalidRequest,
+    Keep,
+    Request,
+    Result,
+    Span,
+    segment_id,
+    tree,
+)
 from laconic.models import Model
 
 
@@ -94,7 +105,14 @@ def document(d: Compressed, body: CompressRequest, given: DocumentBody) -> Docum
         cached=f"{d.cached}/{d.segments}",
         metadata=given.metadata,
         tree=nodes(d, given.text) if "tree" in body.returns else None,
+        segments=segments(d, given.text) if "segments" in body.returns else None,
     )
+
+
+def segments(d: Compressed, text: str) -> list[tuple[int, int, str]]:
+    """Bounds and names of its segments; a document that was not cut is one."""
+    bounds = d.bounds or ([Span(0, len(text))] if text.strip() else [])
+    return [(a, b, segment_id(text[a:b])) for a, b in bounds]
 
 
 def nodes(d: Compressed, text: str) -> list[NodeAnswer]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import anyio.to_thread
 
 from laconic.client.wire import CompressAnswer, CompressRequest
-from laconic.compressors import RECIPES, Compressor
+from laconic.compressors import RECIPES, Compressor, InvalidRequest
 from laconic.models import Cancelled, DeadlineExceeded, Work, current
 
 from . import convert
@@ -22,12 +24,36 @@ if TYPE_CHECKING:
     from .app import State
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """A parsed request and whose it is: wanted within `seconds`; `gone` is done once the client has left."""
+class Usage(Protocol):
+    """What every answer says it cost, in tokens or what stands for tokens."""
 
-    body: CompressRequest
-    ident: str
+    @property
+    def tokens_in(self) -> int: ...
+    @property
+    def tokens_out(self) -> int: ...
+    @property
+    def segments(self) -> int: ...
+
+
+class Answer(Protocol):
+    @property
+    def usage(self) -> Usage: ...
+
+
+A = TypeVar("A", bound=Answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[A]):
+    """What is to be done and for whom: `run` on a thread, wanted within `seconds`; `gone` is done once the client left.
+
+    `texts` and `query` are what it counts as and is known again by; `needs_model`: not to be begun before one is open.
+    """
+
+    texts: Sequence[str]
+    query: str
+    needs_model: bool
+    run: Callable[[Work], A]
     key: Key
     work: Work
     gone: asyncio.Future[None]
@@ -35,12 +61,31 @@ class Call:
     stages: dict[str, float]  # seconds of each part, filled in on the way
 
 
-async def serve(state: State, call: Call) -> CompressAnswer:
+def compressing(
+    state: State, body: CompressRequest, ident: str, key: Key, work: Work, gone: asyncio.Future[None], seconds: float
+) -> Call[CompressAnswer]:
+    """The call of a `/v1/compress` body."""
+    known = RECIPES.get(body.recipe)
+    return Call(
+        texts=[d.text for d in body.documents] if body.documents is not None else [body.text or ""],
+        query=body.query or "",
+        needs_model=known is not None and known.kind is not None,
+        run=partial(answer, state.compressor, body, ident),
+        key=key,
+        work=work,
+        gone=gone,
+        seconds=seconds,
+        stages={},
+    )
+
+
+async def serve(state: State, call: Call[A]) -> A:
     """Check, admit, wait for a slot, run on a thread."""
-    key, characters = call.key, measured(state, call.body)
+    key, characters = call.key, measured(state, call)
     try:
         state.keys.allow(key)
-        with state.admission.admit(characters, call.seconds, same(call.body, key)):
+        same = hash((key.name, call.query, *call.texts))  # how a request that was told to come back is known
+        with state.admission.admit(characters, call.seconds, same):
             found = await attend(state, call)
     except Overloaded:
         state.metrics.rejected.labels("overloaded").inc()
@@ -49,37 +94,28 @@ async def serve(state: State, call: Call) -> CompressAnswer:
         state.metrics.cancelled.labels("client" if isinstance(e, Cancelled) else "deadline").inc()
         raise
     state.keys.spend(key, found.usage.tokens_in)
-    count(state, found, call.stages)
+    count(state, found.usage, call.stages)
     return found
 
 
-def same(body: CompressRequest, key: Key) -> int:
-    """Equal for the same texts from the same key: how a request that was told to come back is known."""
-    return hash((key.name, body.query, body.text, *(d.text for d in body.documents or [])))
-
-
-def measured(state: State, body: CompressRequest) -> float:
+def measured(state: State, call: Call[A]) -> float:
     """What a request counts as, in characters; raises TooLarge or NotReady."""
-    documents = body.documents or []
-    if len(documents) > state.settings.max_documents:
+    if len(call.texts) > state.settings.max_documents:
         raise TooLarge(f"a request may have {state.settings.max_documents} documents", param="documents")
-    characters = len(body.text or "") + sum(len(d.text) for d in documents)
+    characters = sum(map(len, call.texts))
     if characters > state.settings.max_characters:
         raise TooLarge(f"documents may have {state.settings.max_characters} characters in all", param="documents")
-    needs_model = body.recipe in RECIPES and RECIPES[body.recipe].kind is not None
-    if (refusal := state.refusal()) and (needs_model or state.draining):
+    if (refusal := state.refusal()) and (call.needs_model or state.draining):
         raise NotReady(refusal)
-    return characters + PER_DOCUMENT * len(documents)
+    return characters + PER_DOCUMENT * len(call.texts)
 
 
-async def attend(state: State, call: Call) -> CompressAnswer:
+async def attend(state: State, call: Call[A]) -> A:
     start, work = time.perf_counter(), call.work
     await state.slots.acquire(work, call.gone)
     try:
         waited = time.perf_counter() - start
-        found = await anyio.to_thread.run_sync(
-            answer, state.compressor, call.body, call.ident, work, limiter=state.threads
-        )
+        found = await anyio.to_thread.run_sync(call.run, work, limiter=state.threads)
     finally:
         state.slots.release(work)
     total = time.perf_counter() - start
@@ -95,14 +131,20 @@ def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work
     work.check()
     start = time.perf_counter()
     pipeline = compressor.pipeline(body.recipe, body.model, body.reader)
-    result = pipeline(convert.request(body))
+    if "segments" in body.returns and compressor.texts is None:
+        raise InvalidRequest("this service keeps no texts of segments: see --expand-ttl-seconds", param="return")
+    request = convert.request(body)
+    result = pipeline(request)
+    if compressor.texts is not None and "segments" in body.returns:
+        each = zip(request.documents, result.documents, strict=True)
+        compressor.texts.keep([d.text[a:b] for d, found in each for a, b, _ in convert.segments(found, d.text)])
     model = compressor.model_of(body.recipe, body.model) if RECIPES[body.recipe].kind else None
     elapsed = (time.perf_counter() - start) * 1000
     return convert.answer(body, result, ident, pipeline.reader.name, model, elapsed)
 
 
-def count(state: State, found: CompressAnswer, stages: dict[str, float]) -> None:
-    m, usage = state.metrics, found.usage
+def count(state: State, usage: Usage, stages: dict[str, float]) -> None:
+    m = state.metrics
     for stage, seconds in stages.items():
         m.stages.labels(stage).observe(seconds)
     m.tokens_in.inc(usage.tokens_in)

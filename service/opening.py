@@ -17,4 +17,6 @@ def make_compressor(settings: Settings) -> Compressor:
         readers_dir=settings.readers_dir,
         tiktoken_cache=settings.tiktoken_cache,
         store=open_store(settings),
+        latents=settings.latents,
+        expand_seconds=settings.expand_ttl_seconds,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,13 +13,15 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from laconic.client.wire import CompressAnswer, CompressRequest, ErrorAnswer
+from laconic.client.wire_latents import EncodeAnswer, EncodeRequest, ExpandAnswer, ExpandRequest
 from laconic.compressors import RECIPES, Compressor, UnknownName
 from laconic.models import Card, Work
 
 from .batch import Batch
 from .cache import Tiers
+from .encode import encoding, expanded, package
 from .errors import NotReady, request_id
-from .handle import Call, serve
+from .handle import A, Call, compressing, serve
 from .telemetry import server_timing
 
 if TYPE_CHECKING:
@@ -32,30 +36,57 @@ FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for co
 @router.post("/v1/compress", response_model=CompressAnswer, responses=FAILURES)
 async def compress(body: CompressRequest, request: Request) -> Response:
     """Keep the parts of the documents that matter to the query, within the budget."""
-    state: State = request.app.state.laconic
-    facts = request.scope["state"]
-    facts["stages"] = stages = {"parse": time.perf_counter() - facts["started"]}
-    seconds = min(body.timeout_ms or state.settings.timeout_ms, state.settings.timeout_ms) / 1000
+    return await answered(request, body.timeout_ms, partial(compressing, state_of(request), body), as_json)
+
+
+@router.post(
+    "/v1/encode",
+    responses={**FAILURES, 200: {"model": EncodeAnswer, "content": {"application/octet-stream": {}}}},
+    response_class=Response,
+)
+async def encode(body: EncodeRequest, request: Request) -> Response:
+    """Turn documents into latents: in a safetensors file, or in JSON for vLLM or as numbers."""
+    return await answered(request, body.timeout_ms, partial(encoding, state_of(request), body), package)
+
+
+@router.post("/v1/expand", response_model=ExpandAnswer, responses=FAILURES)
+async def expand(body: ExpandRequest, request: Request) -> ExpandAnswer:
+    """The texts of segments that answers named, as long as they are kept for this key."""
+    return await asyncio.to_thread(expanded, state_of(request), body, request.scope["state"]["key"])
+
+
+def state_of(request: Request) -> State:
+    found: State = request.app.state.laconic
+    return found
+
+
+async def answered(
+    request: Request,
+    timeout_ms: int | None,
+    make: Callable[..., Call[A]],
+    dump: Callable[[A], tuple[bytes | str, str]],
+) -> Response:
+    """Serve a call and write its answer, both off the event loop; a client that leaves takes its work along."""
+    state, facts = state_of(request), request.scope["state"]
+    began = {"parse": time.perf_counter() - facts["started"]}
+    seconds = min(timeout_ms or state.settings.timeout_ms, state.settings.timeout_ms) / 1000
     work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
     gone = asyncio.create_task(leaving(request, work))
     try:
-        found = await serve(
-            state,
-            Call(
-                body=body,
-                ident=request_id(request),
-                key=facts["key"],
-                work=work,
-                gone=gone,
-                seconds=seconds,
-                stages=stages,
-            ),
-        )
+        call = make(request_id(request), facts["key"], work, gone, seconds)
+        facts["stages"] = stages = call.stages
+        stages.update(began)
+        found = await serve(state, call)
     finally:
         gone.cancel()
-    facts["usage"] = {f: getattr(found.usage, f) for f in ("tokens_in", "tokens_out", "segments")}
-    content = await asyncio.to_thread(found.model_dump_json, exclude_none=True, by_alias=True)
-    return Response(content, media_type="application/json", headers={"server-timing": server_timing(stages)})
+    usage = found.usage
+    facts["usage"] = {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "segments": usage.segments}
+    content, kind = await asyncio.to_thread(dump, found)
+    return Response(content, media_type=kind, headers={"server-timing": server_timing(stages)})
+
+
+def as_json(found: CompressAnswer) -> tuple[bytes | str, str]:
+    return found.model_dump_json(exclude_none=True, by_alias=True), "application/json"
 
 
 async def leaving(request: Request, work: Work) -> None:

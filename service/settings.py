@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         FilePath | None,
         Field(description="secret that names tenants and seals values; the same for all who share a Redis"),
     ] = None
+    latents: Annotated[Literal["float16", "int8"], Field(description="how latents are kept, and so answered")] = (
+        "float16"
+    )
+    expand_ttl_seconds: Annotated[
+        int, Field(ge=0, description="how long /v1/expand finds the texts of segments; 0: not at all")
+    ] = 0
     traces: Annotated[bool, Field(description="send OpenTelemetry traces, as the OTEL_* variables say")] = False
     drain_seconds: Annotated[
         float, Field(ge=0, le=600, description="after SIGTERM: time for load balancers to see /readyz turn")

@@ -16,8 +16,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from laconic.client.wire import BudgetBody, CompressRequest
+from laconic.client.wire_latents import EncodeRequest
 from laconic.compressors import RECIPES, LaconicError, Result, tree
-from laconic.models import ModelError
+from laconic.models import ModelError, Work
 from laconic.models.card import CardError
 from laconic.models.hf import read_card
 from laconic.models.readers import TIKTOKEN, ReaderError, open_reader
@@ -100,14 +101,49 @@ def key(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+class Unreadable(Exception):
+    """A file that is not text; the message says why."""
+
+
+def text_of(name: str) -> str:
+    """A file's text, or standard input's for `-`; raises Unreadable."""
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as e:
+        raise Unreadable(f"{name}: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        raise Unreadable(f"{name}: not UTF-8 at byte {e.start}") from None
+
+
+def encode(args: argparse.Namespace, settings: Settings) -> int:
+    from .encode import encode as run
+    from .encode import safetensors
+
+    try:
+        given = {"model": args.soft_model, "rate": args.rate, "decoder": args.decoder, "dtype": args.dtype}
+        body = EncodeRequest(text=text_of(args.file), **given)
+        made = run(make_compressor(settings), body, "local", Work())
+        args.out.write_bytes(safetensors(made))
+    except ValidationError as e:
+        problem = e.errors(include_input=False, include_url=False)[0]
+        return fail(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", 2)
+    except (LaconicError, ModelError, OSError, Unreadable) as e:
+        return fail(str(e), 2 if isinstance(e, LaconicError) else 1)
+    found = made.answer
+    if args.json:
+        print(found.model_dump_json(exclude_none=True))
+    else:
+        u = found.usage
+        print(f"{u.tokens_in} tokens → {u.latents} latents of {found.width} in {args.out}, {u.compute_ms:.0f} ms")
+    return 0
+
+
 def compress(args: argparse.Namespace, settings: Settings) -> int:
     try:
-        raw = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError as e:
-        return fail(f"{args.file}: {e.strerror}")
-    except UnicodeDecodeError as e:
-        return fail(f"{args.file}: not UTF-8 at byte {e.start}")
+        text = text_of(args.file)
+    except Unreadable as e:
+        return fail(str(e))
     try:
         given = {k: getattr(args, k) for k in ("rate", "tokens", "threshold", "recall") if getattr(args, k) is not None}
         budget = BudgetBody(**(given or {"rate": 0.5}))

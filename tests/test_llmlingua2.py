@@ -464,7 +464,7 @@ def test_models_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert resolve(folder) == resolve(str(folder)) == folder
     asked: list[Any] = []
 
-    def download(name: str, allow_patterns: list[str]) -> str:
+    def download(name: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
         asked.append((name, allow_patterns))
         if name == "some/model":
             return str(folder)

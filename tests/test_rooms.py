@@ -20,7 +20,10 @@ MAY = {
     "client": set(),
     "models": set(),
     "compressors": {"laconic.models"},
-    "service": {"laconic.compressors", "laconic.models", "laconic.client.wire", "laconic.bench.__main__"},
+    "service": {
+        *("laconic.compressors", "laconic.models", "laconic.bench.__main__"),
+        *("laconic.client.latents", "laconic.client.wire", "laconic.client.wire_latents"),
+    },
     "bench": {
         *("laconic.compressors", "laconic.models", "laconic.client.wire"),
         *("laconic.service.cache", "laconic.service.handle"),
@@ -29,15 +32,21 @@ MAY = {
 HEAVY = {
     "torch": {
         *("models/export", "models/export_lm", "models/torch_backend", "models/classifier", "models/causal"),
-        *("models/lm_hf", "models/export_classifier"),
+        *("models/lm_hf", "models/export_classifier", "client/embeds", "client/latents"),
         *("models/training", "bench/scorers", "bench/peers", "bench/parity", "bench/parity_causal"),
+        *("models/soft/arc", "models/soft/backend", "models/soft/generic", "models/soft/lclm", "models/soft/network"),
+        *("models/bert_names", "models/export_soft", "models/onnx_tools"),
+        *("bench/cramming", "bench/latents", "bench/soft"),
     },
-    "onnxruntime": {"models/onnx_backend", "models/export", "bench/scorers"},
+    "onnxruntime": {"models/onnx_backend", "models/onnx_tools", "bench/scorers"},
     "huggingface_hub": {"models/hf", "models/load"},
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
-    "matplotlib": {"bench/report", "bench/latency", "bench/card_lm"},
+    "matplotlib": {
+        *("bench/report", "bench/latency", "bench/card_lm", "bench/card_soft"),
+        *("bench/cramming", "bench/latents", "bench/soft"),
+    },
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
     "opentelemetry": {"service/tracing"},
@@ -50,9 +59,16 @@ HEAVY = {
         "bench/peers_causal",
         "models/causal",
         "models/lm_hf",
+        "models/training/soft",
+        "bench/latents",
+        "models/soft/generic",
+        "models/soft/lclm",
     },
-    "onnx": {"models/export", "models/export_lm", "models/lm_hf", "models/torch_backend"},
-    "safetensors": {"models/export", "models/torch_backend", "models/classifier", "models/training"},
+    "onnx": {"models/export", "models/export_lm", "models/export_soft", "models/lm_hf", "models/torch_backend"},
+    "safetensors": {
+        *("models/export", "models/torch_backend", "models/classifier", "models/training"),
+        *("models/soft/arc", "models/soft/generic", "models/soft/lclm", "models/export_soft"),
+    },
 }
 
 

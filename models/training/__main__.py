@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import get_args
 
-from . import discourse, distil, pretrain
+from ..soft.config import Pooling
+from . import along, discourse, distil, pretrain, soft
 from .encoder import train
 from .fit import RunConfig, TrainConfig
 from .publish import publish
+from .reading import Prompts
+
+PROMPTS = tuple(f.name for f in fields(Prompts))
 
 
 def default_base() -> Path:
@@ -41,11 +46,14 @@ def main() -> None:
     lm.add_argument("--every", type=int, default=pretrain.LmConfig.every, help="steps between checkpoints")
     lm.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     lm.add_argument("--revision", default="1")
+    road = sub.add_parser("soft", help="a soft compressor for a decoder, yours or laconic-lm")
+    common(road, "build/soft", soft.SoftRun)
+    soft_options(road)
     p.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
     p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     p.add_argument("--revision", default="1")
     a = parser.parse_args()
-    apart = ("what", "base", "out", "revision", "model")
+    apart = ("what", "base", "out", "revision", "model", "encoder", "lm", *PROMPTS)
     told = {"base": a.base or default_base(), **{k: v for k, v in vars(a).items() if k not in apart and v is not None}}
     if a.what == "edu":
         network, facts = discourse.train(discourse.EduConfig(**told))
@@ -56,6 +64,14 @@ def main() -> None:
         model = pretrain.train(language)
         if a.out:
             print(json.dumps(pretrain.publish(model, language, a.out, a.revision), indent=1))
+        return
+    if a.what == "soft":
+        said = Prompts(**{n: v for n in PROMPTS if (v := getattr(a, n)) is not None})
+        run = soft.SoftRun(**told, encoder=a.encoder or told["base"], prompts=said)
+        soft.save(soft.train(run), a.out)
+        if a.lm:
+            along.publish(run, a.out, a.lm)
+        print(a.out)
         return
     config = TrainConfig(**told)
     if a.what == "late":
@@ -83,8 +99,37 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--every", type=int, default=TrainConfig.every, help="steps between checkpoints")
     p.add_argument("--limit", type=int, default=None, help="queries per set, for a quick trial")
     p.add_argument("--queries", type=int, default=TrainConfig.queries, help="of a step")
-    p.add_argument("--segments", type=int, default=TrainConfig.segments, help="of a query, one or more of them relevant")
+    p.add_argument(
+        "--segments", type=int, default=TrainConfig.segments, help="of a query, one or more of them relevant"
+    )
     p.add_argument("--longest", type=int, default=TrainConfig.longest, help="text tokens of a segment in training")
+
+
+def soft_options(p: argparse.ArgumentParser) -> None:
+    c = soft.SoftRun
+    p.add_argument("--encoder", type=Path, default=None, help="Hugging Face folder; default: the base encoder")
+    p.add_argument("--decoder", type=Path, required=True, help="Hugging Face folder of who will read the latents")
+    p.add_argument("--out", type=Path, required=True, help="folder to write")
+    p.add_argument("--layers", type=int, default=c.layers, help="of the encoder that are kept; 0: all")
+    p.add_argument("--rates", type=int, nargs="+", default=c.rates, help="tokens per latent to train for")
+    p.add_argument("--window", type=int, default=c.window, help="tokens of a segment")
+    p.add_argument("--context", type=int, default=c.context, help="tokens of a text that questions are asked about")
+    p.add_argument("--pooling", choices=get_args(Pooling), default=c.pooling)
+    p.add_argument("--gather", type=int, nargs="+", default=c.gather, help="encoder layers that are mixed")
+    p.add_argument("--align", type=int, default=c.align, help="layers over the latents")
+    p.add_argument("--adapters", type=int, default=c.adapters, help="rank of low-rank adapters; 0: train all of it")
+    p.add_argument("--lm", type=Path, default=None, help="folder of the laconic-lm that gets what its decoder learned")
+    p.add_argument("--decoder-too", action="store_true", help="train the decoder along; it is written beside")
+    p.add_argument(
+        "--spread", action="store_true", help="latents stand where their text stood: for decoders of your own"
+    )
+    p.add_argument("--skip", action="store_true", help="latents begin as sums of embeddings: for one vocabulary alone")
+    p.add_argument("--shares", type=float, nargs=3, default=c.shares, help="of saying again, answering, reading on")
+    p.add_argument("--steps", type=int, default=c.steps)
+    p.add_argument("--every", type=int, default=c.every, help="steps between checkpoints")
+    p.add_argument("--batch", type=int, default=c.batch, help="tokens of text in a step")
+    for name in PROMPTS:
+        p.add_argument(f"--{name}", default=None, help=f"the decoder's prompt, {name!r} (see reading.Prompts)")
 
 
 if __name__ == "__main__":

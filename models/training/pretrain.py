@@ -124,7 +124,8 @@ class Sampled:
         """Logarithms of how often each token is seen: where the output bias begins."""
         return torch.from_numpy(np.log((self.counts + 0.1) / self.counts.sum())).float()
 
-    def loss(self, model: CausalLM, states: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, table: Tensor, bias: Tensor | None, states: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of `targets` [N] after states [N, H]; `table` [V, H] and `bias` [V] are the head's."""
         size = len(self.counts)
         certain = np.union1d(self.common, targets.cpu().numpy())
         rest = np.setdiff1d(np.arange(size), certain, assume_unique=True)
@@ -133,8 +134,8 @@ class Sampled:
         chosen = torch.from_numpy(np.concatenate([certain, drawn])).to(states.device)
         place = torch.zeros(size, dtype=torch.long, device=states.device)
         place[chosen] = torch.arange(len(chosen), device=states.device)
-        bias = model.bias[chosen] + torch.from_numpy(raised).float().to(states.device)
-        logits = F.linear(states, model.encoder.word.weight[chosen], bias)
+        more = torch.from_numpy(raised).float().to(states.device)
+        logits = F.linear(states, table[chosen], more if bias is None else bias[chosen] + more)
         return F.cross_entropy(logits.float(), place[targets])
 
 
@@ -142,7 +143,9 @@ def mean_loss(model: CausalLM, ids: Tensor, device: str, sampled: Sampled | None
     ids = ids.to(device)
     positions = torch.arange(ids.shape[1] - 1, device=device)[None]
     states, targets = model(ids[:, :-1], positions).flatten(0, 1), ids[:, 1:].flatten()
-    return sampled.loss(model, states, targets) if sampled else model.losses(states, targets).mean()
+    if sampled is None:
+        return model.losses(states, targets).mean()
+    return sampled.loss(model.encoder.word.weight, model.bias, states, targets)
 
 
 @torch.no_grad()

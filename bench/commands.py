@@ -1,0 +1,228 @@
+"""What each part of `laconic bench` does; `__main__` parses. Each ends in one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+
+from laconic.compressors import Compressor
+from laconic.models import Card
+
+
+def quality(args: argparse.Namespace) -> int:
+    from laconic.service.cache import Lru, Tiers
+
+    from .quality import KEPT, OURS, measure
+    from .report import margins, page, plots, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    result = measure(
+        args.data,
+        Compressor(models_dir=args.models_dir, profile=args.profile, store=Tiers(Lru(KEPT))),
+        work=args.out,
+        rates=args.rates,
+        count=args.count,
+        documents=args.documents,
+        only=args.sets,
+        rivals=not args.only_ours,
+        recipes=args.recipes or OURS,
+    )
+    text = table(result)
+    (args.out / "table.md").write_text(text)
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    print(text)
+    pictures = plots(result, args.out)
+    (args.out / "report.md").write_text(page(result, pictures))
+    print(args.out / "report.md")
+    if not args.only_ours:
+        short = margins(result)
+        print("\n".join(["token.v1 is not above the better baseline:", *short] if short else ["above both everywhere"]))
+    print(json.dumps(result))
+    return 0
+
+
+def peers(args: argparse.Namespace) -> int:
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.long:
+        from .peers_causal import compare as compare_long
+
+        result = compare_long(args.out, args.rounds)
+    else:
+        from .peers import compare
+
+        result = compare(args.out, documents=args.documents, rounds=args.rounds)
+    print(json.dumps(result))
+    return 0
+
+
+def parity(args: argparse.Namespace) -> int:
+    from .parity import compare_llmlingua2
+    from .parity_causal import compare_llmlingua1
+
+    result = {
+        "llmlingua2": compare_llmlingua2(args.cases, args.seed),
+        "llmlingua": compare_llmlingua1(args.cases, args.seed),
+    }
+    print(json.dumps(result))
+    return 0
+
+
+def budgets(args: argparse.Namespace) -> int:
+    from .budgets import check
+
+    result = check(Compressor(readers_dir=args.readers_dir), args.requests, args.readers_dir)
+    print(json.dumps(result))
+    return 0 if all(r["met"] == r["requests"] for r in result["readers"].values()) else 1
+
+
+def latency(args: argparse.Namespace) -> int:
+    import asyncio
+    from contextlib import nullcontext
+
+    from .load import load, service
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    with nullcontext(args.url) if args.url else service() as address:
+        result = asyncio.run(
+            load(address, seconds=args.seconds, overload=args.overload, timeout_ms=args.timeout_ms, out=args.out)
+        )
+    print(json.dumps(result))
+    return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    from laconic.models.training.data import held_out
+
+    from .calibrate import collect, report, write
+    from .report import reliability
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    compressor = Compressor(model=args.model, models_dir=args.models_dir)
+    result = {}
+    for recipe in args.recipes:
+        sizes = {"count": args.count, "documents": args.documents}
+        known = collect(args.data, compressor, recipe, **sizes, among=held_out)
+        fresh = collect(args.check, compressor, recipe, **sizes) if args.check else []
+        result[recipe] = report(known, fresh)
+        reliability(result[recipe]["bins"], args.out / f"reliability-{recipe}.png", recipe)
+        if args.write:
+            write(args.write, recipe, result[recipe])
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0
+
+
+def agnostic(args: argparse.Namespace) -> int:
+    from laconic.models.training.data import held_out
+
+    from .agnostic import OURS, answers, deletion
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    compressor = Compressor(models_dir=args.models_dir)
+    result = {
+        "deletion": {
+            recipe: deletion(args.train, args.data, compressor.pipeline(recipe).parts.scorer, held_out)
+            for recipe in ("token.v1", "late.v1")
+        },
+        "answers": answers(
+            args.data, compressor, args.out, rates=args.rates, count=args.count, recipes=args.recipes or OURS
+        ),
+    }
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0
+
+
+def edu(args: argparse.Namespace) -> int:
+    from .discourse import compare
+
+    compressor = Compressor(models_dir=args.models_dir, profile=args.profile)
+    result = compare(args.data, compressor.pipeline("edu.v1").parts)
+    if args.write:
+        record = Card.read(args.write)
+        assert record.edu is not None
+        edu = replace(record.edu, facts={**record.edu.facts, "measured": result})
+        replace(record, edu=edu).write(args.write)
+    print(json.dumps(result))
+    return 0
+
+
+def lm(args: argparse.Namespace) -> int:
+    from laconic.models import Catalogue
+
+    from .perplexity import measure
+
+    folder = Catalogue(extra=args.models_dir).folder(args.model)
+    own = folder / Card.read(folder).files["cpu-int8"][0]
+    result = measure(folder, args.data, [own, *args.beside], args.tokens)
+    if args.write:
+        record = Card.read(args.write)
+        replace(record, facts={**record.facts, "measured": result}).write(args.write)
+    print(json.dumps(result))
+    return 0
+
+
+def soft(args: argparse.Namespace) -> int:
+    from . import cramming
+    from . import soft as reading
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    compressor = Compressor(models_dir=args.models_dir)
+    encoder = compressor.encoder()
+    given = {"count": args.count, "passages": args.passages, "models": compressor.catalogue}
+    result = {"measured": reading.measure(encoder, args.data, **given)}
+    print(reading.plot(result["measured"], args.out / "laconic-soft.png"))
+    if args.cram:
+        result["cramming"] = cramming.measure(encoder, args.data, count=8, steps=args.cram, models=compressor.catalogue)
+        print(cramming.plot(result["cramming"], args.out / "cramming.png"))
+    if args.write:
+        record = Card.read(args.write)
+        replace(record, facts={**record.facts, **result}).write(args.write)
+    (args.out / "soft.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0
+
+
+def latents(args: argparse.Namespace) -> int:
+    from .latents import measure, plot
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    result = measure(args.data, args.rate, args.rounds, args.threads)
+    print(plot(result, args.out / "latents.png"))
+    (args.out / "latents.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0
+
+
+def card(args: argparse.Namespace) -> int:
+    from .card import page
+    from .card_lm import page as page_lm
+    from .card_soft import page as page_soft
+
+    record = Card.read(args.folder)
+    if record.kind in ("causal", "soft"):
+        args.out.write_text((page_lm if record.kind == "causal" else page_soft)(record, args.out))
+        print(args.out)
+        return 0
+    runs = [json.loads(path.read_text()) for path in args.quality]
+    args.out.write_text(page(record, *(runs if len(runs) == 2 else (None, None))))
+    print(args.out)
+    return 0
+
+
+def cache(args: argparse.Namespace) -> int:
+    from laconic.service.cache import Lru, Tiers
+
+    from .cache import L1, held, identical, reuse, speed
+
+    bare = Compressor()
+    cached = Compressor(store=Tiers(Lru(L1)))
+    result = {
+        "speed": speed(lambda store: Compressor(store=store), args.redis_url, args.rounds),
+        "reuse": reuse(bare),
+        "memory": held(args.inserts, 64 * 1024 * 1024),
+        "identical": {r: identical(bare, cached, args.cases // 2, r) for r in ("token.v1", "late.v1")},
+    }
+    print(json.dumps(result))
+    return 0 if not any(r["different"] or r["forwards_after_the_first"] for r in result["identical"].values()) else 1
