@@ -93,6 +93,9 @@ class CompressRequest(Body):
     scope: Annotated[Literal["global", "document"], Field(description="one budget for all, or for each")] = "global"
     keep: KeepBody = KeepBody()
     order: Literal["source", "relevance", "two_stage"] = "source"
+    ranker: Annotated[
+        Name | None, Field(description="who ranks documents: `bm25` or a model; default: the recipe's own scores")
+    ] = None
     top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
     on_over_budget: Literal["error", "warn"] = "error"

@@ -111,7 +111,9 @@ def pack_latents(values: np.ndarray, precision: str) -> bytes:
     head = _LATENTS.pack(FORMAT, kind, *values.shape)
     if kind == _BYTE:
         scale = np.maximum(np.abs(values).max(1, keepdims=True, initial=0.0), 1e-12).astype("<f4") / 127
-        return head + scale.astype("<f4").tobytes() + np.round(values / scale).astype(np.int8).tobytes()
+        scales: bytes = scale.astype("<f4").tobytes()
+        whole: bytes = np.round(values / scale).astype(np.int8).tobytes()
+        return head + scales + whole
     rows: bytes = values.astype("<f2" if kind == _HALF else "<f4").tobytes()
     return head + rows
 

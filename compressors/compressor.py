@@ -6,16 +6,27 @@ import threading
 from functools import cached_property
 from pathlib import Path
 
-from laconic.models import Card, Catalogue, HfReader, Model, ModelError, load_model, load_tokenizer, open_reader
+from laconic.models import (
+    Card,
+    Catalogue,
+    HfReader,
+    Model,
+    ModelError,
+    load_model,
+    load_ranker,
+    load_tokenizer,
+    open_reader,
+)
 from laconic.models.readers import ReaderError
 
 from .cached import Store
 from .latent import LatentEncoder, Precision
 from .pipeline import Pipeline
 from .recipes import DEFAULT, MODELS, RECIPES, parts
-from .stages import Reader
+from .score_lexical import bm25
+from .stages import Ranker, Reader
 from .texts import Texts
-from .types import Request, Result, UnknownName
+from .types import InvalidRequest, Request, Result, UnknownName
 
 DEFAULT_MODEL, SOFT_MODEL = "laconic-mini", "laconic-soft"
 
@@ -47,17 +58,43 @@ class Compressor:
         self._readers_dir, self._tiktoken_cache = readers_dir, tiktoken_cache
         self._models: dict[str, Model] = {}
         self._readers: dict[str, Reader] = {}
+        self._rankers: dict[str, Ranker] = {}
         self._lock = threading.Lock()
 
     def __call__(
-        self, request: Request, *, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None
+        self,
+        request: Request,
+        *,
+        recipe: str = DEFAULT,
+        model: str | None = None,
+        reader: str | None = None,
+        ranker: str | None = None,
     ) -> Result:
         """Run one request; raises LaconicError for what the caller can mend, ModelError for what only we can."""
-        return self.pipeline(recipe, model, reader)(request)
+        return self.pipeline(recipe, model, reader, ranker)(request)
 
-    def pipeline(self, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None) -> Pipeline:
+    def pipeline(
+        self, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None, ranker: str | None = None
+    ) -> Pipeline:
         """The bound pipeline; raises UnknownName."""
-        return Pipeline(parts(recipe, self.model_of(recipe, model), self.store), self.reader(reader))
+        bound = parts(recipe, self.model_of(recipe, model), self.store)
+        return Pipeline(bound, self.reader(reader), self.ranker(ranker) if ranker else None)
+
+    def ranker(self, name: str) -> Ranker:
+        """What ranks documents in the place of a recipe's own scores: `bm25`, or a model. Raises UnknownName."""
+        if name == "bm25":
+            return lambda query, texts: bm25(query, texts).tolist()
+        with self._lock:
+            if name not in self._rankers:
+                try:
+                    folder = self.catalogue.folder(name)
+                except LookupError as e:
+                    raise UnknownName(str(e), param="ranker") from None
+                card = self.catalogue.cards()[name]
+                if isinstance(card, Card) and card.kind != "ranker":
+                    raise InvalidRequest(f"{card.name} is a {card.kind}, not a ranker", param="ranker")
+                self._rankers[name] = load_ranker(folder, self.profile)
+            return self._rankers[name]
 
     def model_of(self, recipe: str, name: str | None = None) -> Model | None:
         """The opened model that a recipe runs, by name or its kind's own, or None. Raises UnknownName."""

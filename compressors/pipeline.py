@@ -18,7 +18,7 @@ from .phrases import phrases
 from .rank import arrange, by_relevance, spread
 from .render import join, spans_of
 from .select import Piece
-from .stages import Reader
+from .stages import Ranker, Reader
 from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, Units
 
 T = TypeVar("T")
@@ -38,12 +38,14 @@ class Prepared:
 class Pipeline:
     """One recipe's parts and one reader, callable on requests; safe to call from several threads."""
 
-    def __init__(self, parts: Parts, reader: Reader) -> None:
-        self.parts, self.reader = parts, reader
+    def __init__(self, parts: Parts, reader: Reader, ranker: Ranker | None = None) -> None:
+        self.parts, self.reader, self.ranker = parts, reader, ranker
 
     def __call__(self, request: Request) -> Result:
         """Compress; raises InvalidRequest or BudgetUnreachable for what the request itself rules out."""
         check(request, self.parts)
+        if self.ranker and not asked(request):
+            raise InvalidRequest("a ranker needs a query", param="ranker")
         documents = self._prepare(request.documents)
         total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
         if unchanged := whole(request, total):
@@ -51,7 +53,7 @@ class Pipeline:
         segments = self.parts.splitter(request.documents, [p.sentences for p in documents])
         scores = self.parts.scorer(request.query, segments)
         grouped = by_document(segments, scores, len(documents))
-        best = [max((s.relevance for s in g), default=cutting.LOWEST) for g in grouped]
+        best = self._best(request, documents, grouped)
         units = self._units(request, documents, segments)
         raised = self._raised(request, documents, grouped, best)
         each = zip(documents, units, grouped, raised, strict=True)
@@ -69,6 +71,14 @@ class Pipeline:
             Prepared(document=d, text=t, sentences=cutting.sentences(t), token_spans=spans, tokens_in=len(spans))
             for d, t, spans in zip(documents, texts, self.reader.spans(texts), strict=True)
         ]
+
+    def _best(
+        self, request: Request, documents: Sequence[Prepared], grouped: Sequence[Sequence[Scores]]
+    ) -> list[float]:
+        """How relevant each document is: what the ranker says, or its best segment's score."""
+        if self.ranker:
+            return [float(x) for x in self.ranker(request.query or "", [p.text for p in documents])]
+        return [max((s.relevance for s in g), default=cutting.LOWEST) for g in grouped]
 
     def _units(self, request: Request, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
         """What the selector keeps or drops of each document."""
@@ -154,7 +164,7 @@ class Pipeline:
                     id=p.document.id,
                     text="".join(p.document.text[a:b] for a, b in spans[i]),
                     spans=spans[i],
-                    score=sigmoid(best[i]) if asked(request) and self.parts.calibrated else None,
+                    score=sigmoid(best[i]) if asked(request) and self.parts.calibrated and not self.ranker else None,
                     tokens_in=p.tokens_in,
                     tokens_out=counts[i],
                     segments=len(grouped[i]),

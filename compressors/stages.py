@@ -22,6 +22,12 @@ class Scorer(Protocol):
     def __call__(self, query: str | None, segments: Sequence[Segment]) -> list[Scores]: ...
 
 
+class Ranker(Protocol):
+    """How relevant whole documents are to a query, each on its own; higher is better."""
+
+    def __call__(self, query: str, texts: Sequence[str]) -> Sequence[float]: ...
+
+
 class Segmenter(Protocol):
     """Cuts segments into discourse units, each segment on its own, whatever will be asked."""
 

@@ -17,7 +17,7 @@ from .backend import (
 from .card import Card, EduFacts, LateFacts, LatentFacts, Scoring
 from .catalogue import Catalogue
 from .fake_backend import FakeBackend
-from .load import Model, ModelError, load_model, load_tokenizer
+from .load import Model, ModelError, load_model, load_ranker, load_tokenizer
 from .marks import MARKS, marks
 from .readers import HfReader, TiktokenReader, open_reader
 from .scheduler import Scheduler
@@ -58,6 +58,7 @@ __all__ = [
     "Work",
     "current",
     "load_model",
+    "load_ranker",
     "load_tokenizer",
     "marks",
     "open_reader",

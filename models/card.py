@@ -77,10 +77,10 @@ class Card(Scoring):
     """What `card.json` beside the weights says.
 
     `kind` is what the model is: a `scorer` as laconic-mini, a token `classifier` as LLMLingua-2's, a `causal` language
-    model, or a `soft` compressor, which has `latent`. `segment_tokens`, `query_tokens`, `title_tokens` are the longest
-    text, query and title in tokens; `evaluators` are the layers and heads of a language model that look back to what
-    answers a question (EHPC); `files` maps each profile to its ONNX files (see OnnxBackend); `sha256` covers every
-    file.
+    model, a `soft` compressor, which has `latent`, or a `ranker` of documents. `segment_tokens`, `query_tokens`,
+    `title_tokens` are the longest text, query and title in tokens; `evaluators` are the layers and heads of a language
+    model that look back to what answers a question (EHPC); `files` maps each profile to its ONNX files (see
+    OnnxBackend); `sha256` covers every file.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Card(Scoring):
     licence: str
     files: Mapping[str, Sequence[str]]
     sha256: Mapping[str, str]
-    kind: Literal["scorer", "classifier", "causal", "soft"] = "scorer"
+    kind: Literal["scorer", "classifier", "causal", "soft", "ranker"] = "scorer"
     segment_tokens: int = 240
     query_tokens: int = 64
     title_tokens: int = 16

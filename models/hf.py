@@ -23,6 +23,7 @@ LONGEST = 2048  # tokens a causal model reads at once, whatever it could
 AROUND = 128  # of them for title, question and what methods add to it
 PATTERNS = (  # all that is ever read
     *("config.json", "tokenizer.json", "*.safetensors", "*.safetensors.index.json"),
+    *("modules.json", "*/config.json", "sentence_*.json", "config_*.json"),  # of rankers
     *("model_config.json", "encoder/*.json", "decoder/config.json", "soft.json"),  # of soft compressors
 )
 NEVER = ("decoder/*.safetensors",)  # of them: whoever reads the latents has those
@@ -56,17 +57,25 @@ def config(folder: Path) -> dict[str, Any]:
         raise CardError(f"{path} cannot be read: {e}") from None
     if not isinstance(found, dict):
         raise CardError(f"{path} is not a model's configuration")
+    for key in ("attn_implementation", "_attn_implementation"):
+        if "/" in str(found.get(key, "")):  # a hub's kernel: code that the library would fetch and run
+            raise CardError(f"{path}: {key} {found[key]!r} names code of a hub, which does not run here")
     return found
 
 
-def kind_of(architectures: list[str]) -> Literal["classifier", "causal"]:
-    """Raises CardError for what is neither."""
+def kind_of(folder: Path, architectures: list[str]) -> Literal["classifier", "causal", "ranker"]:
+    """Raises CardError for what is none of them."""
+    if (folder / "modules.json").is_file():  # of sentence-transformers
+        return "ranker"
     for name in architectures:
+        if name.endswith("ForSequenceClassification"):
+            return "ranker"
         if name.endswith("ForTokenClassification"):
             return "classifier"
         if name.endswith(("ForCausalLM", "LMHeadModel")):
             return "causal"
-    raise CardError(f"neither a token classifier nor a causal language model: {', '.join(architectures) or 'unnamed'}")
+    known = "token classifier, causal language model, ranker or soft compressor"
+    raise CardError(f"no {known}: {', '.join(architectures) or 'unnamed'}")
 
 
 def weights(folder: Path) -> list[str]:
@@ -96,7 +105,7 @@ def card(folder: Path) -> Card:
         return family.card(folder, name, revision, PROFILES)
     found = config(folder)
     names = found.get("architectures") or []
-    kind = kind_of(names)
+    kind = kind_of(folder, names)
     weights(folder)
     if not (folder / "tokenizer.json").is_file():
         raise CardError(f"{folder / 'tokenizer.json'} does not exist: save the model's fast tokenizer there")
@@ -104,7 +113,7 @@ def card(folder: Path) -> Card:
     return Card(
         name=name,
         revision=revision,
-        summary=f"{names[0]}, a Hugging Face folder",
+        summary=f"{names[0] if names else kind}, a Hugging Face folder",
         licence="see where it came from",
         files={p: [] for p in PROFILES},
         sha256={},

@@ -69,6 +69,8 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
         if foreign := hf.applies(folder):
             profile = hf.INSTEAD.get(profile, profile)
         card = hf.digested(folder) if foreign else Card.read(folder)
+        if card.kind == "ranker":
+            raise ModelError(f"{card.name} ranks documents: name it as the ranker, not as the model")
         if profile not in card.files or profile not in PROFILES:
             raise ModelError(f"{card.name} has no profile {profile}; there are {', '.join(card.files)}")
         weights = card.files[profile]
@@ -138,6 +140,23 @@ def _opener(card: Card, foreign: bool) -> Callable[[Card, Path, str, str], Forwa
     from .torch_backend import open_backend
 
     return open_backend
+
+
+def load_ranker(folder: Path, profile: str = "cpu-int8") -> Callable[[str, Sequence[str]], list[float]]:
+    """The ranker in `folder`: a query and texts to a score for each. Raises ModelError."""
+    try:
+        card = hf.read_card(folder)
+        from .ranker import open_ranker
+    except CardError as e:
+        raise ModelError(str(e)) from None
+    except ImportError as e:
+        raise ModelError(f"rankers need {e.name}: pip install 'laconic[rank]'") from None
+    if card.kind != "ranker":
+        raise ModelError(f"{card.name} is a {card.kind}, not a ranker of documents")
+    try:
+        return open_ranker(folder, PROFILES[profile][1])
+    except (RuntimeError, ValueError) as e:  # a CardError among them
+        raise ModelError(f"{card.name} cannot rank: {e}") from None
 
 
 def resolve(name: str | Path) -> Path:

@@ -130,7 +130,7 @@ def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work
     current.set(work)
     work.check()
     start = time.perf_counter()
-    pipeline = compressor.pipeline(body.recipe, body.model, body.reader)
+    pipeline = compressor.pipeline(body.recipe, body.model, body.reader, body.ranker)
     if "segments" in body.returns and compressor.texts is None:
         raise InvalidRequest("this service keeps no texts of segments: see --expand-ttl-seconds", param="return")
     request = convert.request(body)

@@ -73,6 +73,8 @@ def opened(
     models_dir = placed.parent if placed else None
     model = placed.name if placed else None
     kind = kind_of(placed) if placed else "scorer"
+    if kind not in BY_KIND:
+        raise InvalidRequest(f"{name} is a {kind}: no recipe compresses with it", param="model_name")
     if use_llmlingua2 and kind == "causal":
         raise InvalidRequest(f"use_llmlingua2 needs a token classifier; {name} is a causal model", param="model_name")
 

@@ -55,6 +55,7 @@ def hf_encoder(folder: Path) -> Any:
     """The encoder of a Hugging Face folder, without a head; raises ValueError."""
     try:
         config = AutoConfig.from_pretrained(folder, **LOCAL)
+        config._attn_implementation = "sdpa"  # the file may name a hub's kernel there: code that would be fetched
         plain = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
         model, found = AutoModel.from_pretrained(
             folder, config=config, use_safetensors=True, output_loading_info=True, **plain, **LOCAL

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from .. import hf
 from ..soft.config import Pooling, SoftConfig
 from ..soft.network import Projector, SoftNetwork
 from . import lora
@@ -110,10 +111,14 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 
 def build(c: SoftRun) -> Trainer:
-    """Open both models; freeze and adapt them as the run says. Raises ValueError or OSError where one cannot be."""
+    """Open both models; freeze and adapt them as the run says. Raises ValueError or OSError where one cannot be,
+    CardError for a folder that would have code run.
+    """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     local = {"local_files_only": True, "trust_remote_code": False}
+    for folder in (c.encoder, c.decoder):
+        hf.config(folder)  # which names no code of a hub
     config = AutoConfig.from_pretrained(c.encoder, **local)
     if c.layers:
         config.num_hidden_layers = c.layers
