@@ -7,7 +7,7 @@ from typing import Any
 
 from laconic.models import Card
 
-WAYS = {"latents": "latents", "first tokens": "as many first tokens"}
+WAYS = {"latents": "latents", "latents kept as int8": "the same, kept as int8", "first tokens": "as many first tokens"}
 
 
 def page(card: Card, out: Path) -> str:

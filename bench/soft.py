@@ -27,7 +27,7 @@ from .quality import interval
 
 LONGEST = 384  # tokens of a passage: with the question it fills the decoder's positions
 SAID = 24  # tokens of an answer at most
-WAYS = ("latents", "first tokens")
+WAYS = ("latents", "latents kept as int8", "first tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class Reading:
 
     def __init__(self, encoder: LatentEncoder, decoder: Path) -> None:
         self.encoder, self.tokenizer, self.facts = encoder, encoder.model.tokenizer, encoder.facts
+        self.small = LatentEncoder(encoder.model, precision="int8")
         self.model = hf_model(decoder)
         self.prompts = encoder.model.card.facts["prompts"]
         self.start, self.end = self.special(self.prompts["start"]), self.special(self.prompts["end"])[0]
@@ -68,7 +69,7 @@ class Reading:
         if rate == 1 or way == "first tokens":
             some = ids[: -(-len(ids) // rate)]
             return self.embed(some), torch.arange(len(some)), len(ids)
-        (found,) = self.encoder([Document(text=text)], rate)
+        (found,) = (self.small if way == WAYS[1] else self.encoder)([Document(text=text)], rate)
         at, begin = [], 0
         for p in found.parts:
             tokens = self.tokenizer.count([text[p.start : p.end]])[0]

@@ -22,6 +22,7 @@ from .types import (
     Scores,
     Segment,
     Span,
+    TooLarge,
     Units,
     UnknownName,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Segmenter",
     "Span",
     "Splitter",
+    "TooLarge",
     "Units",
     "UnknownName",
     "parts",

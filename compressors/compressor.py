@@ -49,11 +49,12 @@ class Compressor:
         tiktoken_cache: Path | None = None,
         store: Store | None = None,
         latents: Precision = "float16",
+        most_numbers: int | None = None,
         expand_seconds: float = 0,
     ) -> None:
         self.catalogue = Catalogue(extra=models_dir)
         self.model_name, self.profile, self.workers = model, profile, workers
-        self.store, self.latents = store, latents
+        self.store, self.latents, self.most_numbers = store, latents, most_numbers
         self.texts = Texts(store, expand_seconds) if store is not None and expand_seconds else None
         self._readers_dir, self._tiktoken_cache = readers_dir, tiktoken_cache
         self._models: dict[str, Model] = {}
@@ -143,7 +144,7 @@ class Compressor:
 
     def encoder(self, model: str | None = None) -> LatentEncoder:
         """What turns documents into latents; raises UnknownName, or InvalidRequest for a model that makes none."""
-        return LatentEncoder(self.model(model or SOFT_MODEL), self.store, self.latents)
+        return LatentEncoder(self.model(model or SOFT_MODEL), self.store, self.latents, self.most_numbers)
 
     def opened(self) -> dict[str, Model]:
         """The models open now, by name."""

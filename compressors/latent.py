@@ -19,7 +19,7 @@ from . import codec
 from .cached import Store, body, digest, fingerprint, through
 from .split import SentenceSplitter
 from .texts import segment_id
-from .types import Document, InvalidRequest, Segment
+from .types import Document, InvalidRequest, Segment, TooLarge
 from .units import printable, sentences
 
 VERSION = "latents.v1"
@@ -51,12 +51,15 @@ class Latents:
 
 
 class LatentEncoder:
-    """Documents to latents by one model. `store` keeps them by segment; thread-safe."""
+    """Documents to latents by one model; thread-safe. `store` keeps them by segment; `most` bounds their numbers."""
 
-    def __init__(self, model: Model, store: Store | None = None, precision: Precision = "float16") -> None:
+    def __init__(
+        self, model: Model, store: Store | None = None, precision: Precision = "float16", most: int | None = None
+    ) -> None:
         if model.card.latent is None:
             raise InvalidRequest(f"{model.card.name} makes no latents", param="model")
-        self.model, self.store, self.precision, self.facts = model, store, precision, model.card.latent
+        self.model, self.store, self.precision, self.most = model, store, precision, most
+        self.facts = model.card.latent
         limit = model.card.segment_tokens
         if model.tokenizer.words is None:  # a segment alone may have a few tokens more than within its document
             limit -= min(limit // 8, SLACK)
@@ -64,15 +67,18 @@ class LatentEncoder:
         self.mark = fingerprint(model, f"{VERSION}:{precision}")
 
     def __call__(self, documents: Sequence[Document], rate: int, decoder: str | None = None) -> list[Latents]:
-        """Raises InvalidRequest for a rate or decoder that the model does not know."""
+        """Raises InvalidRequest for a rate or decoder that the model does not know, TooLarge for too much at once."""
         decoder = self.decoder(decoder)
         if rate not in self.facts.rates:
             known = ", ".join(map(str, self.facts.rates))
             raise InvalidRequest(f"{self.model.card.name} makes a latent of {known} tokens, not {rate}", param="rate")
         bare = [Document(text=printable(d.text), id=d.id) for d in documents]  # a title is no part of the text
         segments = self.splitter(bare, [sentences(d.text) for d in bare])
-        encoded, held = self._encode(segments, rate, decoder)
         counts = self.model.tokenizer.count([s.text for s in segments])
+        numbers = sum(-(-n // rate) for n in counts) * self.facts.decoders[decoder]
+        if self.most is not None and numbers > self.most:
+            raise TooLarge(f"latents of {numbers} numbers; {self.most} may be asked for at once", param="documents")
+        encoded, held = self._encode(segments, rate, decoder)
         out = []
         for n, d in enumerate(documents):
             mine = [i for i, s in enumerate(segments) if s.document == n]

@@ -37,6 +37,12 @@ class UnknownName(InvalidRequest):
     code, status = "unknown_name", 404
 
 
+class TooLarge(LaconicError):
+    """More than is taken, or given, at once: bytes, documents, characters, latents."""
+
+    code, status = "too_large", 413
+
+
 class BudgetUnreachable(InvalidRequest):
     """What must be kept alone exceeds the budget; the message says by how much."""
 

@@ -17,10 +17,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from laconic.client.wire import BatchAnswer, CompressAnswer, CompressRequest
+from laconic.compressors import TooLarge
 from laconic.models import Cancelled, Work
 
 from .admission import Overloaded
-from .errors import TooLarge, describe, request_id
+from .errors import describe, request_id
 from .handle import compressing, serve
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from laconic.client.wire_latents import (
     LatentsAnswer,
     LatentsUsage,
 )
-from laconic.compressors import Compressor, Document, InvalidRequest, Latents, UnknownName
+from laconic.compressors import Compressor, Document, InvalidRequest, Latents, TooLarge, UnknownName
 from laconic.models import Work, current
 
 from .handle import Call
@@ -77,6 +77,8 @@ def encode(compressor: Compressor, body: EncodeRequest, ident: str, work: Work) 
     if len({d.id for d in documents}) != len(documents):
         raise InvalidRequest("two documents have the same id", param="documents")
     found = encoder(documents, body.rate, body.decoder)
+    if body.format == "json" and encoder.most and sum(f.values.size for f in found) > encoder.most // 16:
+        raise TooLarge("too many numbers for JSON: ask for safetensors", param="format")
     if compressor.texts is not None:
         compressor.texts.keep([d.text[p.start : p.end] for d, f in zip(documents, found, strict=True) for p in f.parts])
     model, facts, decoder = encoder.model, encoder.facts, encoder.decoder(body.decoder)

@@ -21,12 +21,6 @@ from .admission import Overloaded
 log = logging.getLogger("laconic")
 
 
-class TooLarge(LaconicError):
-    """The body, the documents' number or their characters exceed this service's limits."""
-
-    code, status = "too_large", 413
-
-
 class NotReady(LaconicError):
     """The model is still loading, or the process is shutting down."""
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import anyio.to_thread
 
 from laconic.client.wire import CompressAnswer, CompressRequest
-from laconic.compressors import RECIPES, Compressor, InvalidRequest
+from laconic.compressors import RECIPES, Compressor, InvalidRequest, TooLarge
 from laconic.models import Cancelled, DeadlineExceeded, Work, current
 
 from . import convert
 from .admission import PER_DOCUMENT, Overloaded
-from .errors import NotReady, TooLarge
+from .errors import NotReady
 from .keys import Key
 
 if TYPE_CHECKING:

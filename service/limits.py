@@ -8,7 +8,9 @@ import uuid
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import TooLarge, of
+from laconic.compressors import TooLarge
+
+from .errors import of
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

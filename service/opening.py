@@ -18,5 +18,6 @@ def make_compressor(settings: Settings) -> Compressor:
         tiktoken_cache=settings.tiktoken_cache,
         store=open_store(settings),
         latents=settings.latents,
+        most_numbers=settings.max_numbers,
         expand_seconds=settings.expand_ttl_seconds,
     )

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     latents: Annotated[Literal["float16", "int8"], Field(description="how latents are kept, and so answered")] = (
         "float16"
     )
+    max_numbers: Annotated[int, Field(ge=1, description="most numbers of one answer's latents; a 16th as JSON")] = 2**26
     expand_ttl_seconds: Annotated[
         int, Field(ge=0, description="how long /v1/expand finds the texts of segments; 0: not at all")
     ] = 0

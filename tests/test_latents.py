@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laconic.client.latents import read_safetensors
-from laconic.compressors import Compressor, Document, InvalidRequest, LatentEncoder, codec
+from laconic.compressors import Compressor, Document, InvalidRequest, LatentEncoder, TooLarge, codec
 from laconic.compressors.texts import Texts, segment_id
 from laconic.models import FakeBackend, Model, Scheduler, TextTokenizer
 from laconic.models.fake_backend import FAKE_SOFT
@@ -97,6 +97,15 @@ def test_what_the_model_does_not_make_is_refused(soft: Model, rate: int, decoder
     with pytest.raises(InvalidRequest) as e:
         LatentEncoder(soft)([Document(text=STORY)], rate, decoder)
     assert e.value.param == param
+
+
+def test_no_more_numbers_than_may_be_asked_for(soft: Model) -> None:
+    """The limit is held before anything is encoded, and is told."""
+    before = soft.backend.forwards
+    with pytest.raises(TooLarge, match="160 may be asked for"):
+        LatentEncoder(soft, most=160)([Document(text=STORY)], 4)
+    assert soft.backend.forwards == before
+    assert LatentEncoder(soft, most=160)([Document(text="Lunch was good, they said.")], 4)
 
 
 @given(

@@ -29,8 +29,8 @@ from .breaker import Breaker
 log = logging.getLogger("laconic.cache")
 T = TypeVar("T")
 READ, CONNECT, WRITE = 0.05, 0.1, 1.0  # seconds; who waits for a read waits no longer, connecting included
-CHUNK = 64  # keys of one MGET
-QUEUE = 16 * 1024 * 1024  # bytes waiting to be written
+CHUNK, LARGE = 64, 8  # keys of one MGET; of latents, which are some hundred times as large
+QUEUE = 64 * 1024 * 1024  # bytes waiting to be written
 PIPELINE, PIPELINE_BYTES = 128, 256 * 1024  # of one write
 JITTER = 0.1  # of the time to live, so that what was written together does not end together
 FAILED = (RedisError, OSError, TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError, ValueError)
@@ -101,8 +101,9 @@ class Remote:
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """What Redis holds of the keys; None for each it does not, or cannot say in time."""
         out: list[bytes | None] = []
-        for at in range(0, len(keys), CHUNK):
-            found = self._try("get", self._mget(keys[at : at + CHUNK]), READ)
+        size = LARGE if keys and b":latents:" in keys[0] else CHUNK
+        for at in range(0, len(keys), size):
+            found = self._try("get", self._mget(keys[at : at + size]), READ)
             if found is None:
                 break
             out += found
