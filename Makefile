@@ -27,7 +27,7 @@ types: dev  ## checked on what ships: a plain build of the package
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p laconic
 
 test: dev
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 bench: dev  ## quality beside baselines: make bench DATA=folder
 	$(BIN)/laconic bench quality --data $(DATA)

@@ -45,8 +45,8 @@ class Reader(nn.Module):
         then = torch.arange(len(row.then)) + (begin - 1 if row.same else begin + n)
         return x, torch.cat((torch.arange(begin), begin + at, then))
 
-    def forward(self, rows: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[int]) -> Tensor:
-        """States [sum of `wanted`, H] that the targets of each row are predicted from."""
+    def forward(self, rows: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[Sequence[int]]) -> Tensor:
+        """States that what is `wanted` of each row is predicted from, [all of them, H]; places count from its end."""
         x = pad_sequence([e for e, _ in rows], batch_first=True)
         lengths = [len(e) for e, _ in rows]
         mask = torch.arange(x.shape[1])[None] < torch.tensor(lengths)[:, None]
@@ -54,7 +54,8 @@ class Reader(nn.Module):
             {"position_ids": pad_sequence([p for _, p in rows], batch_first=True).to(x.device)} if self.spread else {}
         )
         states = self.model(inputs_embeds=x, attention_mask=mask.long().to(x.device), use_cache=False, **more).logits
-        return torch.cat([s[n - 1 - w : n - 1] for s, n, w in zip(states, lengths, wanted, strict=True)])
+        picked = [s[[n - 1 + w for w in places]] for s, n, places in zip(states, lengths, wanted, strict=True)]
+        return torch.cat(picked)
 
     def loss(self, states: Tensor, targets: Tensor, rng: random.Random | None = None) -> Tensor:
         """Mean cross-entropy; with `rng` over the batch's words and a sample of the others that stands for all."""

@@ -6,6 +6,7 @@ Reconstruction first and answers from latents next is the order of ICAE (Ge et a
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer
 
 from .data import held_out, read
 
+QUESTIONS = 4  # about one text
 APART = 48  # articles never trained on, for the curve
 ASKED = ("squad", "squad-train", "nq", "afriqa", "fairytale")
 
@@ -30,38 +32,39 @@ class Prompts:
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A text, a question about it, and where in it the answer stands."""
+    """A text, and questions about it, each with where in it the answer stands."""
 
     text: str
-    question: str
-    answer: tuple[int, int]
+    questions: Sequence[tuple[str, int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One example: `text` in the encoder's ids, to be compressed; then what the decoder reads.
 
-    `same` says that the decoder says the text again: positions begin anew. The last `wanted` ids of `then` are targets.
+    `same` says that the decoder says the text again: positions begin anew. `wanted` are the places in `then` of what
+    is to be predicted.
     """
 
     text: list[int]
     then: list[int]
-    wanted: int
+    wanted: Sequence[int]
     same: bool = False
 
 
 def passages(folder: Path, *, left_out: bool) -> list[Passage]:
-    """Questions whose answer stands in the text, of groups trained on or of those left out."""
+    """Texts with the questions that they answer, of groups trained on or of those left out."""
     out = []
     for source in ASKED:
         if not (folder / f"{source}.queries.jsonl.xz").exists():
             continue
-        texts = {p["pid"]: p["text"] for p in read(folder / f"{source}.passages.jsonl.xz")}
+        asked: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
         for q in read(folder / f"{source}.queries.jsonl.xz"):
             for label in q["labels"][:1] if held_out(q["group"]) == left_out else ():
                 if label["answers"]:
-                    a, b = label["answers"][0]
-                    out.append(Passage(text=texts[label["pid"]], question=q["query"], answer=(a, b)))
+                    asked[label["pid"]].append((q["query"], *label["answers"][0]))
+        found = (p for p in read(folder / f"{source}.passages.jsonl.xz") if p["pid"] in asked)
+        out += [Passage(text=p["text"], questions=asked[p["pid"]]) for p in found]
     return out
 
 
@@ -83,25 +86,35 @@ class Rows:
         e = self.encoder.encode(text[begin : begin + 12 * tokens], add_special_tokens=False)
         if len(e.ids) < tokens:
             return None
-        target = self.said(text[begin : begin + e.offsets[tokens - 1][1]])
-        return Row(text=e.ids[:tokens], then=self.said(self.prompts.again) + target, wanted=len(target), same=True)
+        target, again = self.said(text[begin : begin + e.offsets[tokens - 1][1]]), self.said(self.prompts.again)
+        mark = len(again)
+        return Row(text=e.ids[:tokens], then=again + target, wanted=range(mark, mark + len(target)), same=True)
 
-    def answer(self, p: Passage, tokens: int, rng: random.Random | None = None) -> Row:
-        """The passage, cut to `tokens` around its answer, then the question; the answer is wanted."""
+    def answer(self, p: Passage, tokens: int, rng: random.Random) -> Row:
+        """The passage, cut to `tokens` around an answer, then up to QUESTIONS that it answers; answers are wanted."""
         e = self.encoder.encode(p.text, add_special_tokens=False)
-        ids = e.ids
-        if rng is not None and len(ids) > tokens:
-            at = next((n for n, (_, b) in enumerate(e.offsets) if b > p.answer[0]), 0)
-            begin = min(max(0, at - rng.randrange(tokens - 8)), len(ids) - tokens)
-            ids = ids[begin : begin + tokens]
-        asked = self.said(self.prompts.ask.format(question=p.question))[:64]
-        target = self.said(p.text[slice(*p.answer)])[:32] + self.end
-        return Row(text=ids[:tokens], then=asked + target, wanted=len(target))
+        first = rng.choice(p.questions)
+        at = next((n for n, (_, b) in enumerate(e.offsets) if b > first[1]), 0)
+        begin = min(max(0, at - rng.randrange(max(1, tokens - 8))), max(0, len(e.ids) - tokens))
+        stop = min(begin + tokens, len(e.ids))
+        low, high = e.offsets[begin][0], e.offsets[stop - 1][1]
+        inside = [q for q in p.questions if low <= q[1] and q[2] <= high]
+        then: list[int] = []
+        wanted: list[int] = []
+        for question, a, b in rng.sample(inside, min(QUESTIONS, len(inside))) or [first]:
+            target = self.said(p.text[a:b])[:32] + self.end
+            then += self.said(self.prompts.ask.format(question=question))[:64]
+            wanted += range(len(then), len(then) + len(target))
+            then += target
+        return Row(text=e.ids[begin:stop], then=then, wanted=wanted)
 
     def plain(self, text: str, tokens: int, rng: random.Random) -> Row | None:
         """Nothing compressed: the decoder reads on as any language model does."""
         found = self.again(text, tokens, rng)
-        return found and replace(found, text=[], then=found.then[-found.wanted :], same=False)
+        if found is None:
+            return None
+        then = [found.then[n] for n in found.wanted]
+        return replace(found, text=[], then=then, wanted=range(len(then)), same=False)
 
 
 def texts(folder: Path, shards: Sequence[int]) -> list[str]:

@@ -99,8 +99,8 @@ class Trainer:
             self.reader.row(self.rows.start, latents, at, r)
             for (latents, at), r in zip(self.compress(batch, rate), batch, strict=True)
         ]
-        targets = torch.tensor([t for r in batch for t in r.then[-r.wanted :]], device=self.reader.table.device)
-        return self.reader(rows, [r.wanted for r in batch]), targets
+        targets = torch.tensor([r.then[n] for r in batch for n in r.wanted], device=self.reader.table.device)
+        return self.reader(rows, [[n - len(r.then) for n in r.wanted] for r in batch]), targets
 
 
 def tokenizer(folder: Path) -> Tokenizer:
@@ -168,7 +168,7 @@ def draw(c: SoftRun, rows: Rows, articles: Sequence[str], asked: Sequence[Passag
     task = rng.choices(TASKS, c.shares)[0]
     rate = rng.choice((1, *c.rates))
     if task == "answer":
-        batch = [rows.answer(rng.choice(asked), c.context, rng) for _ in range(max(1, 3 * c.batch // c.context))]
+        batch = [rows.answer(rng.choice(asked), c.context, rng) for _ in range(max(1, 2 * c.batch // c.context))]
         return batch, rate
     make = rows.again if task == "again" else rows.plain
     longest = rng.choice([n for n in LENGTHS if n <= c.window] or [c.window])
@@ -186,7 +186,7 @@ def develop(t: Trainer, articles: Sequence[str], asked: Sequence[Passage]) -> di
     """Share of tokens said again and of answers' tokens predicted, by rate, of texts left out; what is before given."""
     rng = random.Random(5)
     again = [r for a in articles if (r := t.rows.again(a, min(64, t.c.window), rng))]
-    answers = [t.rows.answer(p, t.c.context) for p in rng.sample(list(asked), min(64, len(asked)))]
+    answers = [t.rows.answer(p, t.c.context, rng) for p in rng.sample(list(asked), min(64, len(asked)))]
     out = {}
     t.network.eval(), t.reader.eval()
     for name, batch in (("again", again), ("answer", answers)):
