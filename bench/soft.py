@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from laconic.client.embeds import greedy
 from laconic.compressors import Document, LatentEncoder
 from laconic.models import Catalogue, Model
 from laconic.models.lm_hf import hf_model
@@ -85,7 +86,7 @@ class Reading:
         x = torch.cat((self.embed(self.start), x, self.embed([*mark, *ids])))
         begin = len(self.start)
         positions = torch.cat((torch.arange(begin), begin + at, torch.arange(len(mark) + n) + begin - 1))
-        logits = self.run(x, positions)[-n - 1 : -1]
+        logits = self.run(x, positions, n + 1)[:-1]
         return float((logits.argmax(1) == torch.tensor(ids)).float().mean())
 
     def answer(self, asked: Asked, rate: int, way: str) -> str:
@@ -94,24 +95,21 @@ class Reading:
         ids = self.special(self.prompts["ask"].format(question=asked.question))[:64]
         begin = len(self.start)
         positions = torch.cat((torch.arange(begin), begin + at, torch.arange(len(ids)) + begin + n))
-        x = torch.cat((self.embed(self.start), x, self.embed(ids)))
-        said: list[int] = []
-        while len(said) < SAID:
-            token = int(self.run(x, positions)[-1].argmax())
-            if token == self.end:
-                break
-            said.append(token)
-            x, positions = torch.cat((x, self.embed([token]))), torch.cat((positions, positions[-1:] + 1))
-        text: str = self.tokenizer.inner.decode(said)
+        x = torch.cat((self.embed(self.start), x, self.embed(ids)))[None]
+        given = {"inputs_embeds": x, "attention_mask": torch.ones(x.shape[:2], dtype=torch.long)}
+        if self.facts.spread:
+            given["position_ids"] = positions[None]
+        text: str = self.tokenizer.inner.decode(greedy(self.model, given, self.end, SAID))
         return text
 
     @torch.inference_mode()
-    def run(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Logits [L, V] of a whole prompt."""
+    def run(self, x: Tensor, positions: Tensor, last: int) -> Tensor:
+        """Logits [last, V] of a whole prompt's last positions."""
         mask = torch.ones(1, len(x), dtype=torch.long)
         more = {"position_ids": positions[None]} if self.facts.spread else {}
-        found: Tensor = self.model(inputs_embeds=x[None], attention_mask=mask, use_cache=False, **more).logits[0]
-        return found
+        found = self.model(inputs_embeds=x[None], attention_mask=mask, use_cache=False, logits_to_keep=last, **more)
+        logits: Tensor = found.logits[0]
+        return logits
 
 
 def plain(text: str) -> list[str]:

@@ -63,7 +63,7 @@ def greedy(model: Any, given: dict[str, Any], end: int, most: int = 64) -> list[
     more: dict[str, Any] = dict(given)
     with torch.no_grad():
         while len(said) < most:
-            found = model(**more, use_cache=True)
+            found = model(**more, use_cache=True, logits_to_keep=1)
             token = int(found.logits[0, -1].argmax())
             if token == end:
                 break

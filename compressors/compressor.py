@@ -91,9 +91,9 @@ class Compressor:
                     folder = self.catalogue.folder(name)
                 except LookupError as e:
                     raise UnknownName(str(e), param="ranker") from None
-                card = self.catalogue.cards()[name]
-                if isinstance(card, Card) and card.kind != "ranker":
-                    raise InvalidRequest(f"{card.name} is a {card.kind}, not a ranker", param="ranker")
+                found = self.catalogue.cards()[name]
+                if isinstance(found, Card) and found.kind != "ranker":
+                    raise InvalidRequest(f"{found.name} is a {found.kind}, not a ranker", param="ranker")
                 self._rankers[name] = load_ranker(folder, self.profile)
             return self._rankers[name]
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .card import Card, LatentFacts, digest
+from .load import PROFILES
 from .onnx_tools import Int8Embedding, to_int8, to_onnx
 from .soft.config import FILE, SoftConfig
 from .soft.network import Projector, slot
@@ -57,13 +58,16 @@ def convert_soft(source: Path, target: Path, profile: str) -> Card:
     network = _Latents(encoder_of(source, facts), projector_of(c, target, facts["hidden_size"]), c.skip)
     with TemporaryDirectory() as folder:
         write(network, Path(folder), target / files[0], profile, c.decoders[next(iter(c.decoders))])
+    served = {profile: [*files, FILE]}
+    if profile == "cpu-int8":  # torch scales these weights back
+        served |= {p: [*files, FILE, POOL] for p, (runner, *_) in PROFILES.items() if runner == "torch"}
     trained = source / "training.json"
     card = Card(
         name=target.name,
         revision="1",
         summary="a small soft compressor: segments to latents",
         licence="Apache-2.0",
-        files={profile: [*files, FILE]},
+        files=served,
         sha256={f: digest(target / f) for f in (*files, *KEPT)},
         kind="soft",
         segment_tokens=c.window,

@@ -210,8 +210,6 @@ def test_train_open_export(trained: Path, decoder: Path, tmp_path: Path) -> None
         assert np.linalg.norm(values - found.values) <= most * np.linalg.norm(found.values)
         card.verify(folder / "mine", sorted(card.sha256))
     back = load_model(tmp_path / "small" / "mine", "cpu-int8")
-    card = replace(small, files={**small.files, "torch-fp32": small.files["cpu-int8"]})
-    card.write(tmp_path / "small" / "mine")
     torch_ = load_model(tmp_path / "small" / "mine", "torch-fp32")
     i = [LatentInput(ids=(2000, 2001, 2002, 2003, 2004), rate=2)]
     a, b = back.backend.run(i)[0], torch_.backend.run(i)[0]
