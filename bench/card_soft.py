@@ -25,7 +25,8 @@ def page(card: Card, out: Path) -> str:
         "## Training\n",
         f"{run['steps']} steps of about {run['batch']} tokens on {run['device']}; rate {run['rate']}, "
         f"seed {run['seed']}, {run['date']}. Of the steps {shares(run['shares'])}. "
-        f"Encoder: {run['layers'] or 'all'} layers. Decoder: {run['decoder']}.\n",
+        f"Encoder: {run['layers'] or 'all'} layers. Decoder: {run['decoder']}. "
+        f"{run.get('note', '')}\n",
         f"![Held-out tokens predicted, over steps]({curve(card, out.with_name(f'{card.name}-curve.png')).name})\n",
     ]
     if found := facts.get("measured"):

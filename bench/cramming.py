@@ -99,6 +99,7 @@ def plot(found: dict[str, Any], path: Path) -> Path:
         axis.errorbar(rates, mean, bars, marker="o", label=label)
     axis.set(xscale="log", xlabel="tokens per latent", ylabel="tokens said again", ylim=(0, 1.02))
     axis.set_xticks(rates, [str(r) for r in rates])
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend()
     figure.tight_layout()

@@ -183,6 +183,7 @@ def plot(found: dict[str, Any], path: Path) -> Path:
         axis.axhline(found[what]["all of it"]["1"][0], color="grey", ls="--", label="the whole text")
         axis.set(title=title, xlabel="tokens per latent", xscale="log", xticks=rates, ylim=(0, None))
         axis.set_xticks(rates, [str(r) for r in rates])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend()
     figure.tight_layout()

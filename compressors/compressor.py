@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,11 @@ from .texts import Texts
 from .types import InvalidRequest, Request, Result, UnknownName
 
 DEFAULT_MODEL, SOFT_MODEL = "laconic-mini", "laconic-soft"
+
+
+def by_words(query: str, texts: Sequence[str]) -> list[float]:
+    """The ranker `bm25`."""
+    return [float(x) for x in bm25(query, texts)]
 
 
 class Compressor:
@@ -84,7 +90,7 @@ class Compressor:
     def ranker(self, name: str) -> Ranker:
         """What ranks documents in the place of a recipe's own scores: `bm25`, or a model. Raises UnknownName."""
         if name == "bm25":
-            return lambda query, texts: bm25(query, texts).tolist()
+            return by_words
         with self._lock:
             if name not in self._rankers:
                 try:

@@ -25,7 +25,7 @@ class Scorer(Protocol):
 class Ranker(Protocol):
     """How relevant whole documents are to a query, each on its own; higher is better."""
 
-    def __call__(self, query: str, texts: Sequence[str]) -> Sequence[float]: ...
+    def __call__(self, query: str, texts: Sequence[str], /) -> Sequence[float]: ...
 
 
 class Segmenter(Protocol):

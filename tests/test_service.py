@@ -155,7 +155,7 @@ def test_unknown_routes_have_the_same_shape(address: str) -> None:
 def test_lists_and_health(address: str) -> None:
     """Models, recipes, version, health and the documentation answer."""
     models = {m["name"]: m["default"] for m in httpx.get(f"{address}/v1/models").json()["models"]}
-    assert models == {"laconic-lm": False, "laconic-mini": True}
+    assert models == {"laconic-lm": False, "laconic-mini": True, "laconic-soft": False}
     assert {r["name"] for r in httpx.get(f"{address}/v1/recipes").json()["recipes"]} >= {"token.v1", "lexical.v1"}
     for path in ("/livez", "/readyz", "/version", "/docs", "/openapi.json", "/"):
         assert httpx.get(f"{address}{path}").status_code == 200
