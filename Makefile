@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= data/eval
 
-.PHONY: dev check format lint types test bench clean
+.PHONY: dev check format lint types test docs pictures bench clean
 
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
@@ -12,7 +12,7 @@ $(VENV)/.done: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-check: lint types test  ## what CI runs
+check: lint types test docs  ## what CI runs
 
 format: dev  ## rewrite sources in the one style
 	$(BIN)/ruff format .
@@ -28,6 +28,12 @@ types: dev  ## checked on what ships: a plain build of the package
 
 test: dev
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+
+docs: dev  ## the documentation as a site, in build/docs; links that lead nowhere are errors (--quiet would let them pass)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: dev  ## the playground as the docs show it; needs a Chromium, see .ci/browser
+	$(BIN)/python -m tests.browser docs/images
 
 bench: dev  ## quality beside baselines: make bench DATA=folder
 	$(BIN)/laconic bench quality --data $(DATA)

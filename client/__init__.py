@@ -1,5 +1,45 @@
-"""What a caller of the service needs; imports none of the other rooms."""
+"""What a caller of the service needs; imports none of the other rooms.
 
-from .wire import BudgetBody, CompressAnswer, CompressRequest, DocumentAnswer, DocumentBody, KeepBody
+Made for frameworks: `langchain`, `middleware`, `llamaindex`, `haystack`. For latents: `latents`, `embeds`.
+"""
 
-__all__ = ["BudgetBody", "CompressAnswer", "CompressRequest", "DocumentAnswer", "DocumentBody", "KeepBody"]
+from .bodies import FAIL_OPEN
+from .client import AsyncClient, Client
+from .core import Health
+from .errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidRequest,
+    LaconicError,
+    NotFound,
+    Overloaded,
+    ServiceFailure,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from .wire import BatchAnswer, BudgetBody, CompressAnswer, CompressRequest, DocumentAnswer, DocumentBody, KeepBody
+
+__all__ = [
+    "FAIL_OPEN",
+    "AsyncClient",
+    "BatchAnswer",
+    "BudgetBody",
+    "Client",
+    "CompressAnswer",
+    "CompressRequest",
+    "DeadlineExceeded",
+    "DocumentAnswer",
+    "DocumentBody",
+    "Forbidden",
+    "Health",
+    "InvalidRequest",
+    "KeepBody",
+    "LaconicError",
+    "NotFound",
+    "Overloaded",
+    "ServiceFailure",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+]

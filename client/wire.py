@@ -180,9 +180,9 @@ class CompressAnswer(Body):
 
     id: str
     recipe: str
-    model: ModelAnswer | None
+    model: ModelAnswer | None = None
     reader: str
-    text: str | None
+    text: str | None = None
     documents: list[DocumentAnswer]
     usage: UsageAnswer
     warnings: list[str]
@@ -194,7 +194,7 @@ class ErrorDetail(Body):
     type: str
     code: str
     message: str
-    param: str | None
+    param: str | None = None
     request_id: str
 
 

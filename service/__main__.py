@@ -1,4 +1,4 @@
-"""The `laconic` command: serve, compress, encode, batch, warm, models, doctor, key, bench."""
+"""The `laconic` command: serve, compress, encode, batch, warm, mcp, models, doctor, key, bench."""
 
 from __future__ import annotations
 
@@ -84,6 +84,10 @@ def build() -> argparse.ArgumentParser:
         w, "redis_url", "cache_bytes", "cache_ttl_seconds", "cache_prefix", "cache_shared", "cache_secret_file"
     )
     w.set_defaults(run=shell.warm)
+
+    p = sub.add_parser("mcp", help="serve the Model Context Protocol on standard input and output")
+    add_settings(p, "model", "profile", "workers", "models_dir", "cache_bytes", "expand_ttl_seconds")
+    p.set_defaults(run=shell.mcp)
 
     k = sub.add_parser("key", help="make an API key and the lines that admit it")
     k.add_argument("name", help="whose key it is; appears in metrics and logs")

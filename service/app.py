@@ -23,6 +23,7 @@ from .edge import Edge
 from .keys import Keys
 from .limits import Limits
 from .opening import make_compressor
+from .passthrough import Upstream
 from .settings import Settings
 from .slots import Slots
 from .telemetry import Metrics
@@ -50,6 +51,7 @@ class State:
         self.slots = Slots(settings.concurrency)
         self.threads = anyio.CapacityLimiter(settings.concurrency)
         self.metrics = Metrics(self.admission, self.compressor)
+        self.upstream = Upstream(settings) if settings.upstream_url else None
 
     def open(self) -> None:
         """Load and warm the default model; a failure is kept for /readyz, the process lives on."""
@@ -89,6 +91,8 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
             apart, _thread = start_http_server(settings.metrics_port, settings.host, state.metrics.registry)
         yield
         state.ready = False
+        if state.upstream is not None:
+            await state.upstream.client.aclose()
         if apart:
             apart.shutdown()
             apart.server_close()

@@ -53,7 +53,7 @@ class Edge:
 
     def _refuse(self, scope: Scope) -> ASGIApp | None:
         path = scope["path"]
-        if not path.startswith("/v1/") and path != "/metrics":
+        if not path.startswith("/v1/") and path not in ("/metrics", "/compress"):
             return None
         admin = path in ("/metrics", "/v1/cache")
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")

@@ -27,6 +27,7 @@ class NotReady(LaconicError):
     code, status = "not_ready", 503
 
 
+SHAPES = ("ChatRequest", "CompressRequest")  # which of its bodies a route took one for: no field of it
 TYPES = {401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "too_large", 429: "overloaded"}
 
 
@@ -62,7 +63,8 @@ def invalid(error: RequestValidationError | ValidationError) -> tuple[int, str, 
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return 400, "invalid_json", "the body is not JSON", None
-    place = [str(p) for p in first["loc"] if p not in ("body", "query")]
+    inside = first["loc"][1:] if isinstance(error, RequestValidationError) else first["loc"]
+    place = [str(p) for p in inside if p not in SHAPES]
     return 422, "invalid_field", first["msg"].removeprefix("Value error, "), ".".join(place) or None
 
 

@@ -9,10 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from laconic.client.wire import CompressAnswer, CompressRequest, ErrorAnswer
+from laconic.client.wire import CompressAnswer, ErrorAnswer
 from laconic.client.wire_latents import EncodeAnswer, EncodeRequest, ExpandAnswer, ExpandRequest
 from laconic.compressors import RECIPES, Compressor, UnknownName
 from laconic.models import Card, Work
@@ -21,22 +20,73 @@ from .batch import Batch
 from .cache import Tiers
 from .encode import encoding, expanded, package
 from .errors import NotReady, request_id
+from .fronts import (
+    AnyRequest,
+    ChatAnswer,
+    ChatConfig,
+    ChatRequest,
+    HookAnswer,
+    HookRequest,
+    as_chat,
+    as_hook,
+    chatting,
+    hooked,
+)
 from .handle import A, Call, compressing, serve
+from .messages import read
+from .pages import router as pages
+from .passthrough import CHAT_BODY, Passed, left
 from .telemetry import server_timing
 
 if TYPE_CHECKING:
     from .app import State
 
 router = APIRouter()
+router.include_router(pages)
 metrics = APIRouter()
 CODES = (400, 401, 403, 404, 413, 422, 429, 500, 503, 504)
 FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for code in CODES}
+ANYTHING: dict[str, Any] = {"application/json": {"schema": {}}, "text/event-stream": {"schema": {"type": "string"}}}
+PASSED = {
+    **FAILURES,
+    200: {"description": "the upstream's own answer; its errors come as they are", "content": ANYTHING},
+    502: {"model": ErrorAnswer},
+}
 
 
-@router.post("/v1/compress", response_model=CompressAnswer, responses=FAILURES)
-async def compress(body: CompressRequest, request: Request) -> Response:
-    """Keep the parts of the documents that matter to the query, within the budget."""
+@router.post("/v1/compress", response_model=CompressAnswer | ChatAnswer, responses=FAILURES)
+async def compress(body: AnyRequest, request: Request) -> Response:
+    """Keep the parts of the documents that matter to the query, within the budget.
+
+    A body with `messages` is a chat, as LiteLLM's `headroom` guardrail posts it: results of tools and long context of
+    users are compressed, each on its own, and the same messages come back. The last user's message is the query.
+    """
+    if isinstance(body, ChatRequest):
+        config = body.config or ChatConfig()
+        chat = await asyncio.to_thread(read, body.messages, config.frozen_message_count or 0)
+        return await answered(request, None, partial(chatting, state_of(request), chat, config.target_ratio), as_chat)
     return await answered(request, body.timeout_ms, partial(compressing, state_of(request), body), as_json)
+
+
+@router.post("/compress", response_model=HookAnswer, responses=FAILURES)
+async def hook(body: HookRequest, request: Request) -> Response:
+    """Compress one text, as Headroom asks a compressor that is not its own."""
+    state = state_of(request)
+    call = partial(compressing, state, hooked(body, state.settings.upstream_rate))
+    return await answered(request, None, call, partial(as_hook, body))
+
+
+@router.post("/v1/chat/completions", responses=PASSED, openapi_extra=CHAT_BODY, response_class=Response)
+async def chat_completions(request: Request) -> Response:
+    """Pass a chat on to the upstream (`--upstream-url`), its context compressed; the answer comes back as it is.
+
+    What stands in `<laconic rate="0.3">…</laconic>` is compressed and the tags are taken out; without any, old results
+    of tools and long context of users. `x-laconic-*` headers tell what was saved. `GET /v1/models` is of this service.
+    """
+    raw = await request.body()
+    if (upstream := state_of(request).upstream) is None:
+        raise UnknownName("this service has no upstream: see --upstream-url", param="upstream_url")
+    return Passed(request, raw, upstream)
 
 
 @router.post(
@@ -71,7 +121,7 @@ async def answered(
     began = {"parse": time.perf_counter() - facts["started"]}
     seconds = min(timeout_ms or state.settings.timeout_ms, state.settings.timeout_ms) / 1000
     work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
-    gone = asyncio.create_task(leaving(request, work))
+    gone = asyncio.create_task(left(request.receive, work))
     try:
         call = make(request_id(request), facts["key"], work, gone, seconds)
         facts["stages"] = stages = call.stages
@@ -87,13 +137,6 @@ async def answered(
 
 def as_json(found: CompressAnswer) -> tuple[bytes | str, str]:
     return found.model_dump_json(exclude_none=True, by_alias=True), "application/json"
-
-
-async def leaving(request: Request, work: Work) -> None:
-    """Return when the client has closed its connection, and cancel its work."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    work.cancel()
 
 
 @metrics.get("/metrics", include_in_schema=False)
@@ -139,7 +182,10 @@ def store_of(request: Request) -> Tiers:
 @router.get("/v1/models")
 def models(request: Request) -> dict[str, Any]:
     """Every model there is: its card, or what is wrong with it."""
-    compressor: Compressor = request.app.state.laconic.compressor
+    return {"models": model_rows(request.app.state.laconic.compressor)}
+
+
+def model_rows(compressor: Compressor) -> list[dict[str, Any]]:
     rows = []
     for name, card in compressor.catalogue.cards().items():
         if isinstance(card, Card):
@@ -147,7 +193,7 @@ def models(request: Request) -> dict[str, Any]:
             rows.append({"name": name, **row, "profiles": sorted(card.files), "default": name == compressor.model_name})
         else:
             rows.append({"name": name, "error": str(card)})
-    return {"models": rows}
+    return rows
 
 
 @router.get("/v1/recipes")
@@ -177,8 +223,3 @@ async def readyz(request: Request) -> dict[str, str]:
 async def version(request: Request) -> dict[str, str]:
     """The package's version."""
     return {"version": request.app.version}
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> JSONResponse:
-    return JSONResponse({"service": "laconic", "docs": "/docs", "compress": "/v1/compress"})

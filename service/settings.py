@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -65,6 +66,18 @@ class Settings(BaseSettings):
     expand_ttl_seconds: Annotated[
         int, Field(ge=0, description="how long /v1/expand finds the texts of segments; 0: not at all")
     ] = 0
+    upstream_url: Annotated[
+        str | None,
+        Field(description="OpenAI-compatible service, with its /v1, that POST /v1/chat/completions passes chats on to"),
+    ] = None
+    upstream_key_file: Annotated[
+        FilePath | None,
+        Field(description="file of the key sent there; without one, and without API keys here, the caller's own"),
+    ] = None
+    upstream_min_tokens: Annotated[
+        int, Field(ge=0, description="context of a chat shorter than this is left alone")
+    ] = 500
+    upstream_rate: Annotated[float, Field(gt=0, le=1, description="share of the tokens kept of a chat's context")] = 0.5
     traces: Annotated[bool, Field(description="send OpenTelemetry traces, as the OTEL_* variables say")] = False
     drain_seconds: Annotated[
         float, Field(ge=0, le=600, description="after SIGTERM: time for load balancers to see /readyz turn")
@@ -79,6 +92,14 @@ class Settings(BaseSettings):
         kind = url.get_secret_value().partition("://")[0] if url else "redis"
         if kind not in REDIS:
             raise ValueError(f"a Redis URL begins with one of {', '.join(f'{k}://' for k in REDIS)}")
+        return url
+
+    @field_validator("upstream_url")
+    @classmethod
+    def _upstream(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("an upstream's URL is http(s)://host[:port]/path, most often with /v1 at its end")
         return url
 
     @classmethod

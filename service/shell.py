@@ -41,6 +41,21 @@ def serve(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def mcp(args: argparse.Namespace, settings: Settings) -> int:
+    from .app import package_version
+
+    try:
+        from .mcp_server import make
+    except ImportError as e:
+        return fail(f"{e}: pip install 'laconic[cpu,mcp]'")
+    kept = settings.model_copy(update={"expand_ttl_seconds": settings.expand_ttl_seconds or 24 * 3600})
+    try:
+        make(make_compressor(kept), package_version()).run("stdio")
+    except LaconicError as e:
+        return fail(str(e), 2)
+    return 0
+
+
 def batch(args: argparse.Namespace, settings: Settings) -> int:
     from .filebatch import BatchError, run
 

@@ -13,10 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = ("quickstart", "rest", "budgets")
+NOT_RUN = ("pip install", "laconic serve")  # the tests have done the one and do the other
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def on_pages(language: str) -> list[str]:
+    return [b for page in PAGES for b in blocks(language, (ROOT / "docs" / f"{page}.md").read_text())]
 
 
 def test_curl_answers_the_question(address: str) -> None:
@@ -47,8 +53,39 @@ def test_shell_examples_run() -> None:
     assert done.stdout.strip()
 
 
+@pytest.mark.parametrize("block", on_pages("python"))
+def test_python_of_the_guides_runs(address: str, block: str) -> None:
+    """Every Python block of the guides runs as it stands, against a service where it asks one."""
+    block = block.replace("http://127.0.0.1:8000", address)
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Ada" in done.stdout or "Emily" in done.stdout or "answers kept" in done.stdout
+
+
+@pytest.mark.parametrize("block", on_pages("sh"))
+def test_shell_of_the_guides_runs(address: str, block: str) -> None:
+    """Every shell block of the guides runs as it stands; what services answer is JSON without an error."""
+    script = "".join(line for line in block.splitlines(True) if not line.startswith(NOT_RUN))
+    script = script.replace("http://127.0.0.1:8000", address)
+    script = re.sub(r"^laconic ", f"{sys.executable} -m laconic.service ", script, flags=re.MULTILINE)
+    done = subprocess.run(["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not script.strip() or done.stdout.strip()
+    assert '"error"' not in done.stdout
+
+
 def test_links_and_files_exist() -> None:
     """Relative links of the Markdown files lead somewhere."""
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("block", blocks("python", (ROOT / "docs" / "soft.md").read_text()))
+def test_the_guide_to_latents_runs(block: str) -> None:
+    """Its Python blocks as they stand; those that run a decoder where transformers is installed."""
+    if "transformers" in block:
+        pytest.importorskip("transformers")
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

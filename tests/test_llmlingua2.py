@@ -391,7 +391,7 @@ def test_incomplete_folders_say_what_is_wrong(tmp_path: Path) -> None:
         "pickle": folder_of(tmp_path, "pickled", weights="pytorch_model.bin"),
         "does not exist": folder_of(tmp_path, "weightless", weights="README.md"),
         "fast tokenizer": folder_of(tmp_path, "slow"),
-        "neither": folder_of(tmp_path, "other", architectures=["BertModel"]),
+        "no token classifier": folder_of(tmp_path, "other", architectures=["BertModel"]),
         "unnamed": folder_of(tmp_path, "blank", architectures=None),
         "cannot be read": folder_of(tmp_path, "broken"),
         "not a model's": folder_of(tmp_path, "list"),

@@ -15,7 +15,7 @@ import pytest
 
 from laconic.compressors import Compressor
 from laconic.service.cache import Lru, Remote, Tiers
-from laconic.service.cache.remote import CHUNK, connect
+from laconic.service.cache.remote import CHUNK, QUEUE, connect
 from laconic.service.opening import make_compressor
 from laconic.service.settings import Settings
 
@@ -297,7 +297,7 @@ def test_the_queue_is_bounded(server: RedisServer) -> None:
         try:
             for n in range(200):
                 store.put(dict.fromkeys(keys(store, n), b"x" * 500_000))
-            assert remote(store)._queued <= 16 * 1024 * 1024
+            assert remote(store)._queued <= QUEUE
             assert remote(store).dropped > 100
         finally:
             server.resume()

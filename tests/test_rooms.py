@@ -23,9 +23,10 @@ MAY = {
     "service": {
         *("laconic.compressors", "laconic.models", "laconic.bench.__main__"),
         *("laconic.client.latents", "laconic.client.wire", "laconic.client.wire_latents"),
+        *("laconic.client.calls", "laconic.client.core"),  # for the client that runs in process
     },
     "bench": {
-        *("laconic.compressors", "laconic.models", "laconic.client.wire"),
+        *("laconic.compressors", "laconic.models", "laconic.client.wire", "laconic.client.embeds"),
         *("laconic.service.cache", "laconic.service.handle"),
     },
 }
@@ -41,6 +42,11 @@ HEAVY = {
     "onnxruntime": {"models/onnx_backend", "models/onnx_tools", "bench/scorers"},
     "sentence_transformers": {"models/ranker"},
     "huggingface_hub": {"models/hf", "models/load"},
+    "httpx": {"client/client", "service/passthrough", "bench/latency", "bench/load"},
+    "langchain": {"client/middleware"},
+    "langchain_core": {"client/langchain", "client/middleware"},
+    "llama_index": {"client/llamaindex"},
+    "haystack": {"client/haystack"},
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
@@ -51,6 +57,7 @@ HEAVY = {
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
     "opentelemetry": {"service/tracing"},
+    "mcp": {"service/mcp_server"},
     "redis": {"service/cache"},
     "llmlingua": {"bench/peers", "bench/parity", "bench/parity_causal"},
     "transformers": {
@@ -128,6 +135,34 @@ def test_light_imports() -> None:
             [sys.executable, "-c", script.format(room, heavy)], capture_output=True, text=True, check=True
         )
         assert run.stdout.strip() == "[]"
+
+
+def loaded(script: str) -> set[str]:
+    """The packages outside the standard library that a fresh interpreter has loaded after the script."""
+    show = "print(*{m.partition('.')[0] for m in sys.modules} - sys.stdlib_module_names)"
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; before = set(sys.modules); {script}; {show}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {m for m in run.stdout.split() if not m.startswith("_")}
+
+
+def test_the_client_is_light() -> None:
+    """`import laconic.client` loads pydantic and what it needs, no more; httpx comes with the first client."""
+    begun = loaded("pass")  # what the interpreter's own start brings, such as the finder of an editable install
+    needs = {"annotated_types", "laconic", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
+    assert loaded("import laconic.client") - begun <= needs
+    heavy = {"fastapi", "langchain_core", "llama_index", "numpy", "onnxruntime", "starlette", "tokenizers", "torch"}
+    made = loaded("import laconic.client; laconic.client.Client()")
+    assert "httpx" in made
+    assert made & heavy == set()
+
+
+def test_every_room_is_typed() -> None:
+    """What is installed says that its types can be relied on."""
+    assert all((root / "py.typed").exists() for root in ROOTS.values())
 
 
 def test_recipes_are_a_table() -> None:

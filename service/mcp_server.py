@@ -1,0 +1,139 @@
+"""`laconic mcp`: the compressor as two tools of the Model Context Protocol, over standard input and output.
+
+In one process, no service needed. An agent skims with `compress` and opens what it wants to read whole with `expand`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Annotated
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel, Field, ValidationError
+
+from laconic.client.wire import CompressAnswer, CompressRequest
+from laconic.compressors import Compressor, InvalidRequest, LaconicError, segment_id
+from laconic.models import ModelError, Work, current
+
+from .handle import answer
+
+OWNER = "mcp"  # whose texts they are in the store
+SHORT = 12  # hexadecimal digits of a name: an agent reads every one of them
+MOST = 100_000  # names remembered
+HELP = (
+    "compress keeps the parts of texts that matter to a question and drops the rest; every piece of its answer has an "
+    "id. expand gives the whole text of a piece, or of a document, by its id."
+)
+
+
+class Piece(BaseModel):
+    """What was kept of one segment; `id` opens all of it."""
+
+    id: str
+    text: str
+
+
+class Skimmed(BaseModel):
+    """What was kept of one document; `id` opens all of it."""
+
+    id: str
+    pieces: list[Piece]
+
+
+class Compression(BaseModel):
+    """The answer of `compress`."""
+
+    documents: list[Skimmed]
+    tokens_in: int
+    tokens_out: int
+
+
+class Opened(BaseModel):
+    """A text, absent where it is no longer kept."""
+
+    id: str
+    text: str | None = None
+
+
+class Expansion(BaseModel):
+    """The answer of `expand`, in the order asked for."""
+
+    texts: list[Opened]
+
+
+class Names:
+    """Short names of texts; the oldest are forgotten. For any thread."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most, self._known, self._lock = most, OrderedDict[str, str](), threading.Lock()
+
+    def short(self, ident: str) -> str:
+        with self._lock:
+            self._known[ident[:SHORT]] = ident
+            self._known.move_to_end(ident[:SHORT])
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return ident[:SHORT]
+
+    def full(self, name: str) -> str | None:
+        with self._lock:
+            return self._known.get(name.strip().lower())
+
+
+class Tools:
+    """The two tools, on a compressor that keeps texts."""
+
+    def __init__(self, compressor: Compressor) -> None:
+        if compressor.texts is None:
+            raise InvalidRequest("expand needs texts to be kept: cache_bytes must not be 0", param="cache_bytes")
+        self.compressor, self.texts, self.names = compressor, compressor.texts, Names()
+
+    def compress(
+        self,
+        texts: Annotated[list[str], Field(description="the texts to compress", min_length=1, max_length=1000)],
+        query: Annotated[str | None, Field(description="what you want to know from them")] = None,
+        rate: Annotated[float, Field(description="share of the tokens to keep", gt=0, le=1)] = 0.3,
+    ) -> Compression:
+        """Keep the parts of texts that matter to a question, within a share of their tokens."""
+        try:
+            given = {"documents": [{"text": t} for t in texts], "query": query, "budget": {"rate": rate}}
+            body = CompressRequest.model_validate({**given, "return": ["spans", "segments"]})
+            found = answer(self.compressor, body, OWNER, Work(key=OWNER))
+            self.texts.keep(texts)  # as what this thread works for now
+        except ValidationError as e:
+            raise ToolError(e.errors(include_input=False, include_url=False)[0]["msg"]) from None
+        except (LaconicError, ModelError) as e:
+            raise ToolError(str(e)) from None
+        return self._skimmed(texts, found)
+
+    def expand(
+        self,
+        ids: Annotated[list[str], Field(description="ids that compress has given", min_length=1, max_length=100)],
+    ) -> Expansion:
+        """The whole texts of pieces or documents that compress has named."""
+        current.set(Work(key=OWNER))
+        known = [self.names.full(name) for name in ids]
+        found = iter(self.texts.find([k for k in known if k]))
+        return Expansion(texts=[Opened(id=i, text=next(found) if k else None) for i, k in zip(ids, known, strict=True)])
+
+    def _skimmed(self, texts: list[str], found: CompressAnswer) -> Compression:
+        documents = []
+        for text, d in zip(texts, found.documents, strict=True):
+            pieces = []
+            for a, b, ident in d.segments or []:
+                kept = "".join(text[max(a, s) : min(b, e)] for s, e in d.spans or [] if s < b and e > a)
+                if kept.strip():
+                    pieces.append(Piece(id=self.names.short(ident), text=kept))
+            documents.append(Skimmed(id=self.names.short(segment_id(text)), pieces=pieces))
+        return Compression(documents=documents, tokens_in=found.usage.tokens_in, tokens_out=found.usage.tokens_out)
+
+
+def make(compressor: Compressor, version: str) -> MCPServer:
+    """The server, not yet running. Raises InvalidRequest for a compressor that keeps no texts."""
+    tools = Tools(compressor)
+    server = MCPServer("laconic", version=version, instructions=HELP, log_level="WARNING")
+    server.add_tool(tools.compress)
+    server.add_tool(tools.expand)
+    return server
