@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= data/eval
 
-.PHONY: dev check format lint types test docs pictures bench clean
+.PHONY: dev check format lint types test coverage docs pictures bench clean
 
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
@@ -26,7 +26,10 @@ types: dev  ## checked on what ships: a plain build of the package
 	rm -rf build/types && $(BIN)/pip install --quiet --no-deps --target build/types .
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p laconic
 
-test: dev
+test: dev  ## two files side by side
+	$(BIN)/pytest -n 2 --dist loadfile
+
+coverage: dev  ## the same, and which lines no test runs; a third slower
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 docs: dev  ## the documentation as a site, in build/docs; links that lead nowhere are errors (--quiet would let them pass)

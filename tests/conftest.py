@@ -24,6 +24,15 @@ hypothesis.settings.register_profile("laconic", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("laconic")
 
 
+LONGEST = ("test_training", "test_llmlingua1", "test_profiles", "test_playground", "test_openapi")  # files
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest go first, so that none is begun when the others are done."""
+    order = {name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda i: order.get(i.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> TextTokenizer:
     return TextTokenizer(EMBEDDED / "laconic-mini" / "tokenizer.json")
