@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= data/eval
+EXTRAS ?= dev
+MORE ?= # further packages
 
 .PHONY: dev check format lint types test coverage docs pictures bench clean
 
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable '.[$(EXTRAS)]' $(MORE)
 	touch $@
 
 check: lint types test docs  ## what CI runs
