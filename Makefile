@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 DATA ?= data/eval
 EXTRAS ?= dev
 MORE ?= # further packages
+INSTALL ?= $(BIN)/pip install --quiet
 
 .PHONY: dev check format lint types test coverage docs pictures bench clean
 
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[$(EXTRAS)]' $(MORE)
+	$(INSTALL) --editable '.[$(EXTRAS)]' $(MORE)
 	touch $@
 
 check: lint types test docs  ## what CI runs
