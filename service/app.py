@@ -66,10 +66,12 @@ class State:
             log.error("the model cannot be used: %s", e)
 
     def refusal(self) -> str | None:
-        """Why new work that needs the model is not taken, or None."""
-        if self.draining:
-            return "the service is shutting down"
+        """Why work that needs the model is not taken, or None."""
         return None if self.ready else self.failure or "the model is still loading"
+
+    def unready(self) -> str | None:
+        """Why no new work should be sent here, or None; what is sent while draining is done (docs/adr/0018)."""
+        return "the service is shutting down" if self.draining else self.refusal()
 
     def trouble(self) -> str | None:
         """What is wrong with a lane, or None."""

@@ -42,7 +42,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).extend(HEADERS)
+                headers = message.setdefault("headers", [])
+                headers.extend(HEADERS)
+                if self.state.draining:  # whoever keeps this connection finds another process with the next one
+                    headers.append((b"connection", b"close"))
             await send(message)
 
         try:

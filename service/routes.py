@@ -213,9 +213,9 @@ async def livez(request: Request) -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"model": ErrorAnswer}})
 async def readyz(request: Request) -> dict[str, str]:
-    """The default model is open and has answered once, and new work is taken."""
-    if refusal := request.app.state.laconic.refusal():
-        raise NotReady(refusal)
+    """The default model is open and has answered once, and new work should come here."""
+    if reason := request.app.state.laconic.unready():
+        raise NotReady(reason)
     return {"status": "ok"}
 
 

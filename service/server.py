@@ -13,12 +13,13 @@ import uvicorn
 from .app import State, create_app
 from .settings import Settings
 
+KEEP_ALIVE = 620  # seconds a connection may idle: longer than balancers keep theirs, so that they close and not we
+
 
 class Server(uvicorn.Server):
-    """SIGTERM turns /readyz and refuses new work while load balancers notice, then ends as uvicorn does.
+    """SIGTERM turns /readyz; work that still comes is done while load balancers notice. Then it ends as uvicorn does.
 
-    What was accepted is finished within the grace period. SIGINT, or a second SIGTERM, does not wait for anyone to
-    notice.
+    What was begun is finished within the grace period. SIGINT, or a second SIGTERM, does not wait for anyone to notice.
     """
 
     def __init__(self, config: uvicorn.Config, state: State) -> None:
@@ -49,6 +50,7 @@ def run(settings: Settings) -> None:
         log_config=None,  # ours is set up
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.grace_seconds,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,

@@ -303,7 +303,7 @@ def test_logs_are_json_without_bodies() -> None:
 
 @pytest.mark.parametrize("drain", [0.0, 1.5])
 def test_sigterm_loses_no_accepted_request(drain: float) -> None:
-    """A real process under load gets SIGTERM: what it accepted is answered, new work is refused, it exits with 0."""
+    """A real process under load gets SIGTERM: what it accepted is answered, and what comes while it drains; exit 0."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     # equal sentences would be scored once: without a cache they are work
@@ -320,9 +320,9 @@ def test_sigterm_loses_no_accepted_request(drain: float) -> None:
                 process.send_signal(signal.SIGTERM)
                 if drain:
                     wait_until(lambda: httpx.get(f"{address}/readyz").status_code == 503, 2)
-                    refused = post(address)
-                    assert refused.status_code == 503
-                    assert "retry-after" in refused.headers
+                    late = post(address)
+                    assert late.status_code == 200
+                    assert late.headers["connection"] == "close"
                 assert [f.result().status_code for f in running] == [200] * 4
             assert process.wait(15) == 0
         finally:
@@ -330,8 +330,7 @@ def test_sigterm_loses_no_accepted_request(drain: float) -> None:
         assert process.stderr is not None
         lines = [json.loads(line) for line in process.stderr if line.startswith("{")]
     done = [line for line in lines if line.get("route") == "/v1/compress" and line["status"] == 200]
-    assert len(done) == 4
-    assert all(line["tokens_in"] > 1000 for line in done)
+    assert sum(line["tokens_in"] > 1000 for line in done) == 4
     assert not any("Lovelace" in json.dumps(line) for line in lines)
 
 
