@@ -69,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     g.add_argument("--models-dir", type=Path, default=None)
     e = sub.add_parser("edu", help="discourse units beside annotated ones")
     e.add_argument("--data", type=Path, required=True, help="folder of edu-*.jsonl.xz")
+    e.add_argument(
+        "--start", type=float, help="the logit above which a token begins a unit, in the place of the card's"
+    )
     e.add_argument("--profile", default="cpu-int8")
     e.add_argument("--models-dir", type=Path, default=None)
     e.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")

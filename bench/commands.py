@@ -135,10 +135,16 @@ def agnostic(args: argparse.Namespace) -> int:
 
 
 def edu(args: argparse.Namespace) -> int:
+    from laconic.compressors.edu import EduSegmenter
+
     from .discourse import compare
 
     compressor = Compressor(models_dir=args.models_dir, profile=args.profile)
-    result = compare(args.data, compressor.pipeline("edu.v1").parts)
+    found = compressor.pipeline("edu.v1").parts
+    if args.start is not None:
+        assert isinstance(found.segmenter, EduSegmenter)
+        found.segmenter.facts = replace(found.segmenter.facts, start=args.start)
+    result = compare(args.data, found)
     if args.write:
         record = Card.read(args.write)
         assert record.edu is not None

@@ -29,7 +29,7 @@ class EduSegmenter:
 
     def __call__(self, segments: Sequence[Segment]) -> list[Discourse]:
         each = zip(segments, *self.forward(segments), strict=True)
-        return [read(s.text, spans, seen, o, self.facts.distance) for s, spans, seen, o in each]
+        return [read(s.text, spans, seen, o, self.facts) for s, spans, seen, o in each]
 
     def forward(self, segments: Sequence[Segment]) -> tuple[list[np.ndarray], list[np.ndarray], list[EduOutput]]:
         """Each segment's token spans, their marks, and what the encoder makes of them."""
@@ -40,11 +40,11 @@ class EduSegmenter:
         return [e.spans for e in encoded], seen, self.backend.run(inputs)
 
 
-def read(text: str, spans: np.ndarray, seen: np.ndarray, o: EduOutput, distance: Sequence[float]) -> Discourse:
+def read(text: str, spans: np.ndarray, seen: np.ndarray, o: EduOutput, facts: EduFacts) -> Discourse:
     """The units of a segment whose tokens lie at `spans` [T, 2] with `seen` marks."""
     if not len(spans):
         return Discourse(starts=np.zeros(1, np.int64), heads=np.full(1, -1))
-    begins = (o.start > 0) & (seen[:, 1] == 0)
+    begins = (o.start > facts.start) & (seen[:, 1] == 0)
     lines = [s for s in sentences(text).starts.tolist() if "\n" in text[max(0, s - 1) : s]]
     fixed = np.zeros(len(spans), bool)
     fixed[np.searchsorted(spans[:, 0], lines).clip(max=len(spans) - 1)] = True
@@ -57,7 +57,7 @@ def read(text: str, spans: np.ndarray, seen: np.ndarray, o: EduOutput, distance:
     begins[at[bullets + 1]] = False
     starts = spans[begins, 0].copy()
     starts[0] = 0
-    return Discourse(starts=starts, heads=heads(o.links, np.cumsum(begins) - 1, distance))
+    return Discourse(starts=starts, heads=heads(o.links, np.cumsum(begins) - 1, facts.distance))
 
 
 def heads(links: np.ndarray, unit: np.ndarray, distance: Sequence[float]) -> np.ndarray:

@@ -93,7 +93,7 @@ def _segmenter(model: Model, store: Store | None) -> Segmenter | None:
     if (edu := model.card.edu) is None:
         return None
     found = EduSegmenter(model.backend, model.tokenizer, edu)
-    return found if store is None else CachedSegmenter(found, store, fingerprint(model, "edus.1"))
+    return found if store is None else CachedSegmenter(found, store, fingerprint(model, "edus.2"))
 
 
 def _edu_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:

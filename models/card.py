@@ -44,12 +44,14 @@ class LateFacts(Scoring):
 class EduFacts:
     """The head that finds discourse units: its files by profile, and the bias of every signed distance in units.
 
-    `depth` is taken from a unit's score, without a query, for every unit it depends on. `keep` are the weights of its
+    A token begins a unit where its logit is above `start`. `depth` is taken from a unit's score, without a query, for
+    every unit it depends on. `keep` are the weights of its
     keep logits where nothing is asked, none where it has none; `coherence` is a sentence's share in such a score.
     """
 
     files: Mapping[str, Sequence[str]]
     distance: Sequence[float]
+    start: float = 0.0
     depth: float = 0.0
     keep: Sequence[float] = ()
     coherence: float = 0.0

@@ -36,6 +36,7 @@ from .unasked import KINDS, PASSAGES, SENTENCES, draws, examples, keep_loss
 SOURCES = {"edu-gum": 1, "edu-scidtb": 3}  # how often a pass goes over each
 # chosen on SQuAD training passages: answers to all their questions kept (bench/LOG.md)
 DEPTH, KEEP, COHERENCE = 0.25, (1.0, 1.0), 0.0
+START = 0.4  # best on the training texts of GUM: they had units too many (`laconic bench edu --start`, bench/LOG.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +202,9 @@ def publish(network: Edu, facts: dict[str, Any], work: Path, target: Path) -> Ca
     keep(own, target / "edu.safetensors")  # what the int8 file does not hold in a form to load from
     distance = [round(x, 4) for x in network.distance.detach().tolist()]
     named = {p: files if p == "cpu-int8" else [*files, "edu.safetensors"] for p in card.files if p != "cpu-fp32"}
-    edu = EduFacts(files=named, distance=distance, depth=DEPTH, keep=KEEP, coherence=COHERENCE, facts=facts)
+    edu = EduFacts(
+        files=named, distance=distance, start=START, depth=DEPTH, keep=KEEP, coherence=COHERENCE, facts=facts
+    )
     sha256 = {**card.sha256, **{f: digest(target / f) for f in (*files, "edu.safetensors")}}
     made = replace(card, edu=edu, sha256=sha256)
     made.write(target)
