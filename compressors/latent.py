@@ -17,6 +17,7 @@ from laconic.models import LatentInput, Model
 
 from . import codec
 from .cached import Store, body, digest, fingerprint, through
+from .pipeline import by_document
 from .split import SentenceSplitter
 from .texts import segment_id
 from .types import Document, InvalidRequest, Segment, TooLarge
@@ -25,6 +26,7 @@ from .units import printable, sentences
 VERSION = "latents.v1"
 SLACK = 8
 Precision = Literal["float16", "int8"]
+Kept = tuple[bytes, np.ndarray]  # a segment's latents as the cache holds them, and opened: int8 packed anew differs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,24 +81,17 @@ class LatentEncoder:
         if self.most is not None and numbers > self.most:
             raise TooLarge(f"latents of {numbers} numbers; {self.most} may be asked for at once", param="documents")
         encoded, held = self._encode(segments, rate, decoder)
+        nothing = np.zeros((0, self.facts.decoders[decoder]), np.float32)
+        each = list(zip(segments, counts, encoded, held, strict=True))
         out = []
-        for n, d in enumerate(documents):
-            mine = [i for i, s in enumerate(segments) if s.document == n]
+        for d, mine in zip(documents, by_document(segments, each, len(documents)), strict=True):
             parts, first = [], 0
-            for i in mine:
-                s, count = segments[i], len(encoded[i])
-                where = {
-                    "start": s.start,
-                    "end": s.start + len(s.text),
-                    "first": first,
-                    "count": count,
-                    "tokens": counts[i],
-                }
-                parts.append(Part(**where, ident=segment_id(s.text), cached=held[i]))
-                first += count
-            nothing = np.zeros((0, self.facts.decoders[decoder]), np.float32)
-            values = np.concatenate([nothing, *(encoded[i] for i in mine)])
-            out.append(Latents(id=d.id, values=values, parts=parts, tokens_in=sum(counts[i] for i in mine)))
+            for s, tokens, values, cached in mine:
+                where = {"start": s.start, "end": s.start + len(s.text), "first": first, "count": len(values)}
+                parts.append(Part(**where, tokens=tokens, ident=segment_id(s.text), cached=cached))
+                first += len(values)
+            joined = np.concatenate([nothing, *(values for _, _, values, _ in mine)])
+            out.append(Latents(id=d.id, values=joined, parts=parts, tokens_in=sum(p.tokens for p in parts)))
         return out
 
     def _spans(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -117,22 +112,26 @@ class LatentEncoder:
         shown = [self._key(s, rate, decoder) for s in segments]
         wanted = dict(zip(shown, segments, strict=True))
 
-        def compute(missing: list[bytes]) -> list[bytes]:
+        def compute(missing: list[bytes]) -> list[Kept]:
             ids = self._ids([wanted[k] for k in missing])
             found = iter(self.model.backend.run([LatentInput(ids=i, rate=rate, decoder=decoder) for i in ids if i]))
             nothing = np.zeros((0, self.facts.decoders[decoder]), np.float32)  # of a text without a token
-            return [codec.pack_latents(next(found) if i else nothing, self.precision) for i in ids]
+            packed = (codec.pack_latents(next(found) if i else nothing, self.precision) for i in ids)
+            return [kept for value in packed if (kept := opened(value))]
 
         if self.store is None:
             distinct = list(wanted)
             values, held = dict(zip(distinct, compute(distinct), strict=True)), set[bytes]()
         else:
-            check = lambda v: v if codec.unpack_latents(v) is not None else None  # noqa: E731
-            values, held = through(self.store, shown, check, bytes, compute)
-        made = {k: codec.unpack_latents(v) for k, v in values.items()}
-        out = [x for k in shown if (x := made[k]) is not None]
-        return out, [k in held for k in shown]
+            values, held = through(self.store, shown, opened, lambda kept: kept[0], compute)
+        return [values[k][1] for k in shown], [k in held for k in shown]
 
     def _key(self, s: Segment, rate: int, decoder: str) -> bytes:
         mark = digest(self.mark, rate.to_bytes(4, "little"), decoder.encode(), *body(s))
         return self.store.key("latents", mark) if self.store is not None else mark
+
+
+def opened(value: bytes) -> Kept | None:
+    """What a cache holds of a segment, and its latents; None where it is no such value."""
+    found = codec.unpack_latents(value)
+    return None if found is None else (value, found)
