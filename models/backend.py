@@ -141,6 +141,22 @@ def as_loss(i: Any) -> LossInput:
     return i if isinstance(i, LossInput) else LossInput(before=i.segment[:1], text=i.segment[1:])
 
 
+def as_latent(given: Any, card: Card) -> LatentInput:
+    """The input with its decoder named; a scorer's, by which the scheduler asks for a sign of life, as a text.
+
+    Raises ValueError for a rate or decoder that is not on the card.
+    """
+    if card.latent is None:
+        raise ValueError(f"{card.name} makes no latents")
+    rates, decoders = card.latent.rates, card.latent.decoders
+    i = given if isinstance(given, LatentInput) else LatentInput(ids=given.segment, rate=rates[0])
+    if i.rate not in rates:
+        raise ValueError(f"{card.name} has no rate {i.rate}; there are {', '.join(map(str, rates))}")
+    if i.decoder and i.decoder not in decoders:
+        raise ValueError(f"{card.name} has no decoder {i.decoder[:80]!r}; there are {', '.join(decoders)}")
+    return LatentInput(ids=i.ids, rate=i.rate, decoder=i.decoder or next(iter(decoders)))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOutput:
     """Logits of one input: query-aware and query-agnostic keep, float32 [count]; relevance to the query."""

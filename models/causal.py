@@ -8,7 +8,7 @@ are the same to the bit in any company; on a GPU texts of similar length share o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from transformers.masking_utils import sdpa_mask
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from .backend import Input, LossInput, LossOutput, as_loss
+from .batching import batches
 from .card import Card
 from .torch_backend import CPU_BUDGET
 
@@ -30,7 +31,6 @@ LAST_ROW = "sdpa_last_row"
 SHORT = 32  # tokens: a `before` of fewer is read again with each text, one forward instead of two
 GPU_BUDGET = 16_384
 LOGITS = 2**30  # values of one batch's logits at most
-SLACK = 1.25  # how much longer than the shortest a text of its batch may be
 
 
 def last_row(
@@ -128,7 +128,7 @@ class CausalBackend:
             with torch.inference_mode():
                 for before, these in shared.items():
                     past = self._read(before) if before else None
-                    for batch in self._batches(asked, these):
+                    for batch in batches(asked, these, self.together):
                         for n, found in zip(batch, self._score([asked[n] for n in batch], past), strict=True):
                             out[n] = found
             return out
@@ -151,19 +151,6 @@ class CausalBackend:
         cache = DynamicCache()
         found = self.model(torch.tensor([before], device=self.device), past_key_values=cache, logits_to_keep=1)
         return Past([(x.keys, x.values) for x in cache.layers], found.logits[0, -1], len(before))
-
-    def _batches(self, asked: Sequence[LossInput], these: Sequence[int]) -> Iterator[list[int]]:
-        """One by one, or those of similar length together."""
-        if not self.together:
-            yield from ([n] for n in these)
-            return
-        batch: list[int] = []
-        for n in sorted(these, key=lambda n: asked[n].tokens):
-            if batch and asked[n].tokens > SLACK * asked[batch[0]].tokens:
-                yield batch
-                batch = []
-            batch.append(n)
-        yield batch
 
     def _score(self, batch: Sequence[LossInput], past: Past | None) -> list[LossOutput]:
         """One forward. Rows end together, so that the last token of each is the last of all."""

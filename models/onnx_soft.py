@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Input, LatentInput
+from .backend import Input, LatentInput, as_latent
 from .card import Card
 from .onnx_backend import session
 
@@ -31,10 +31,10 @@ class OnnxSoft:
         return self.forward(inputs, False)
 
     def forward(self, inputs: Sequence[Input], alone: bool) -> list[Any]:
+        """Raises ValueError for a rate or decoder that is not on the card."""
         return [self._one(as_latent(i, self.card), alone) for i in inputs]
 
     def _one(self, i: LatentInput, alone: bool) -> np.ndarray:
-        check(self.card, i)
         ids = np.array((*self.prefix, *i.ids, *self.suffix), np.int64)[None]
         groups = np.zeros((-(-len(i.ids) // i.rate), ids.shape[1]), np.float32)
         at = np.arange(len(i.ids))
@@ -42,18 +42,3 @@ class OnnxSoft:
         groups /= groups.sum(1, keepdims=True)
         found: np.ndarray = (self._wide if alone else self._narrow).run(None, {"input_ids": ids, "groups": groups})[0]
         return found
-
-
-def check(card: Card, i: LatentInput) -> None:
-    """Raises ValueError for what the model does not make."""
-    facts = card.latent
-    if facts is None or i.rate not in facts.rates:
-        raise ValueError(f"{card.name} does not make one latent of {i.rate} tokens")
-    if i.decoder and i.decoder not in facts.decoders:
-        raise ValueError(f"{card.name} makes no latents for {i.decoder}")
-
-
-def as_latent(i: Any, card: Card) -> LatentInput:
-    """What a soft compressor makes of an input: the scheduler asks for a sign of life with a ModelInput."""
-    rates = card.latent.rates if card.latent else (1,)
-    return i if isinstance(i, LatentInput) else LatentInput(ids=i.segment, rate=rates[0])

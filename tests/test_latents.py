@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from laconic.client.latents import read_safetensors
 from laconic.compressors import Compressor, Document, InvalidRequest, LatentEncoder, TooLarge, codec
 from laconic.compressors.texts import Texts, segment_id
-from laconic.models import FakeBackend, Model, Scheduler, TextTokenizer
-from laconic.models.fake_backend import FAKE_SOFT
+from laconic.models import FakeBackend, LatentInput, Model, ModelInput, Scheduler, TextTokenizer
+from laconic.models.backend import as_latent
+from laconic.models.batching import batches
+from laconic.models.fake_backend import FAKE_CARD, FAKE_SOFT
 from laconic.service.cache import Lru, Tiers
 from laconic.service.settings import Settings
 
@@ -106,6 +108,30 @@ def test_no_more_numbers_than_may_be_asked_for(soft: Model) -> None:
         LatentEncoder(soft, most=160)([Document(text=STORY)], 4)
     assert soft.backend.forwards == before
     assert LatentEncoder(soft, most=160)([Document(text="Lunch was good, they said.")], 4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (LatentInput(ids=(7,), rate=3), "fake-soft has no rate 3; there are 2, 4"),
+        (LatentInput(ids=(7,), rate=2, decoder="gpt-9"), "fake-soft has no decoder 'gpt-9'; there are fake-lm, other"),
+    ],
+)
+def test_every_runner_is_asked_in_one_way(asked: LatentInput, message: str) -> None:
+    """What is not on the card is refused by name; a sign of life is a text at the first rate, for the first decoder."""
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        as_latent(asked, FAKE_SOFT)
+    with pytest.raises(ValueError, match="fake makes no latents"):
+        as_latent(asked, FAKE_CARD)
+    probe = ModelInput(query=(), segment=(7, 8), skip=0, count=0)
+    assert as_latent(probe, FAKE_SOFT) == LatentInput(ids=(7, 8), rate=2, decoder="fake-lm")
+
+
+def test_batches_are_of_similar_length() -> None:
+    """Together, none is more than a quarter longer than the shortest beside it; otherwise each is alone."""
+    asked = [LatentInput(ids=(7,) * n, rate=2) for n in (50, 10, 40, 12, 13, 99)]
+    assert list(batches(asked, [0, 1, 2, 3, 4], together=True)) == [[1, 3], [4], [2, 0]]
+    assert list(batches(asked, [3, 0], together=False)) == [[3], [0]]
 
 
 @given(

@@ -7,7 +7,7 @@ segments of similar length share one, padded behind. Latents of a segment depend
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..backend import Input, LatentInput
+from ..backend import Input, LatentInput, as_latent
+from ..batching import batches
 from ..card import Card, CardError
 from ..torch_backend import CPU_BUDGET
 from .layout import family
 
 GPU_BUDGET = 16_384
-SLACK = 1.25  # how much longer than the shortest a segment of its batch may be
 LONGER = 2  # times the card's longest: what was cut within a word may have more tokens by itself
 
 
@@ -76,7 +76,7 @@ class SoftBackend:
         try:
             with torch.inference_mode():
                 for these in kinds.values():
-                    for batch in self._batches(asked, these):
+                    for batch in batches(asked, these, self.together):
                         for n, found in zip(batch, self._encode([asked[n] for n in batch]), strict=True):
                             out[n] = found
             return out
@@ -85,31 +85,13 @@ class SoftBackend:
             raise MemoryError(str(e)) from None
 
     def _asked(self, given: Any) -> LatentInput:
-        """The input with its decoder named; a scorer's, by which the scheduler asks for a sign of life, as a text."""
-        rates, decoders = self.latent.rates, self.latent.decoders
-        i = given if isinstance(given, LatentInput) else LatentInput(ids=given.segment, rate=rates[0])
-        if i.rate not in rates:
-            raise ValueError(f"{self.card.name} has no rate {i.rate}; there are {', '.join(map(str, rates))}")
-        if i.decoder and i.decoder not in decoders:
-            raise ValueError(f"{self.card.name} has no decoder {i.decoder[:80]!r}; there are {', '.join(decoders)}")
+        """The input as the card's model takes it, short enough and in the encoder's own ids."""
+        i = as_latent(given, self.card)
         if len(i.ids) > (most := LONGER * self.card.segment_tokens):
             raise ValueError(f"{len(i.ids)} tokens are more than the {most} that {self.card.name} reads at once")
         if i.ids and not 0 <= min(i.ids) <= max(i.ids) < self.network.vocabulary:
             raise ValueError(f"ids are not all among the {self.network.vocabulary} that {self.card.name} knows")
-        return LatentInput(ids=i.ids, rate=i.rate, decoder=i.decoder or next(iter(decoders)))
-
-    def _batches(self, asked: Sequence[LatentInput], these: Sequence[int]) -> Iterator[list[int]]:
-        """One by one, or those of similar length together."""
-        if not self.together:
-            yield from ([n] for n in these)
-            return
-        batch: list[int] = []
-        for n in sorted(these, key=lambda n: asked[n].tokens):
-            if batch and asked[n].tokens > SLACK * asked[batch[0]].tokens:
-                yield batch
-                batch = []
-            batch.append(n)
-        yield batch
+        return i
 
     def _encode(self, batch: Sequence[LatentInput]) -> list[np.ndarray]:
         """One forward over segments of one rate, for one decoder."""
