@@ -1,9 +1,22 @@
-"""BERT's parameters under the names that Hugging Face's library gives them."""
+"""BERT's parameters and sizes under the names that Hugging Face's library gives them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def hf_sizes(own: dict[str, Tensor]) -> dict[str, int]:
+    """Sizes of an Encoder's parameters, by the names of BertConfig; heads are 32 wide."""
+    vocabulary, hidden = own["word.weight"].shape
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_hidden_layers": 1 + max(int(k.split(".")[1]) for k in own if k.startswith("layers.")),
+        "num_attention_heads": hidden // 32,
+        "intermediate_size": own["layers.0.up.weight"].shape[0],
+        "max_position_embeddings": own["position.weight"].shape[0],
+    }
 
 
 def hf_names(own: dict[str, Tensor], layers: int) -> dict[str, Tensor]:

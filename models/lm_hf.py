@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from torch import Tensor
 from transformers import BertConfig, BertLMHeadModel
 
-from .bert_names import hf_names
+from .bert_names import hf_names, hf_sizes
 from .card import Card
 from .causal import LAST_ROW, CausalBackend
 
@@ -46,9 +46,14 @@ def source(made: dict[str, Any], node: Any, kind: str) -> Any | None:
     return None
 
 
+def within(own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's parameters, by its own names."""
+    return {k.removeprefix("encoder."): v for k, v in own.items() if k.startswith("encoder.")}
+
+
 def renamed(own: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     """The same parameters under the names of BertLMHeadModel."""
-    encoder = {k.removeprefix("encoder."): v for k, v in own.items() if k.startswith("encoder.")}
+    encoder = within(own)
     h = "cls.predictions."
     out = {f"{h}bias": own["bias"], f"{h}decoder.bias": own["bias"], f"{h}decoder.weight": encoder["word.weight"]}
     for ours, theirs in (("head.0", "transform.dense"), ("head.2", "transform.LayerNorm")):
@@ -59,22 +64,15 @@ def renamed(own: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 def hf_model(path: Path) -> BertLMHeadModel:
     """The model of an int8 file, on the CPU in fp32; `save_pretrained` makes a Hugging Face folder of it."""
     own = lm_weights(path)
-    vocabulary, hidden = own["encoder.word.weight"].shape
-    layers = 1 + max(int(k.split(".")[2]) for k in own if k.startswith("encoder.layers."))
     config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
-        intermediate_size=own["encoder.layers.0.up.weight"].shape[0],
-        max_position_embeddings=own["encoder.position.weight"].shape[0],
+        **hf_sizes(within(own)),
         is_decoder=True,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         attn_implementation=LAST_ROW,
     )
     model = BertLMHeadModel(config)
-    missing, unexpected = model.load_state_dict(renamed(own, layers), strict=False)
+    missing, unexpected = model.load_state_dict(renamed(own, config.num_hidden_layers), strict=False)
     if unexpected or [k for k in missing if not k.endswith("position_ids")]:
         raise ValueError(f"{path} holds another network: {[*missing, *unexpected][:3]}")
     return model.eval()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
-from ..bert_names import hf_names
+from ..bert_names import hf_names, hf_sizes
 from ..card import Card
 from ..torch_backend import encoder_weights
 from .backend import SoftBackend
@@ -70,18 +70,9 @@ def hf_encoder(folder: Path) -> Any:
 def embedded_encoder(card: Card, folder: Path) -> BertModel:
     """The encoder of an int8 file, scaled back: nothing more travels in the package."""
     own = encoder_weights(folder / card.files["cpu-int8"][0])
-    vocabulary, hidden = own["word.weight"].shape
-    layers = 1 + max(int(k.split(".")[1]) for k in own if k.startswith("layers."))
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
-        intermediate_size=own["layers.0.up.weight"].shape[0],
-        max_position_embeddings=own["position.weight"].shape[0],
-    )
+    config = BertConfig(**hf_sizes(own))
     model = BertModel(config, add_pooling_layer=False)
-    found = model.load_state_dict(hf_names(own, layers), strict=False)
+    found = model.load_state_dict(hf_names(own, config.num_hidden_layers), strict=False)
     if found.unexpected_keys or found.missing_keys:
         raise ValueError(f"{folder} holds another network: {[*found.missing_keys, *found.unexpected_keys][:3]}")
     return model
