@@ -27,6 +27,7 @@ from laconic.models.soft.generic import GenericNetwork  # noqa: E402
 from laconic.models.soft.network import SoftNetwork  # noqa: E402
 from laconic.models.training import lora  # noqa: E402
 from laconic.models.training.__main__ import main  # noqa: E402
+from laconic.models.training.losses import part_of  # noqa: E402
 
 from .test_training import data  # noqa: E402, F401
 
@@ -136,6 +137,19 @@ def test_adapters_merge_into_what_they_were() -> None:
     assert torch.allclose(model(ids).last_hidden_state, trained, atol=1e-5)
     with pytest.raises(ValueError, match="no linear map"):
         lora.adapt(torch.nn.Sequential(torch.nn.Linear(2, 2)), 4)
+
+
+def test_a_sampled_softmax_stands_for_the_whole() -> None:
+    """Over all words it is the softmax itself; of words that weigh the same, some stand for all that were not drawn."""
+    logits, target = torch.randn(6, generator=torch.Generator().manual_seed(0)), 2
+    everything = torch.logsumexp(logits, 0) - logits[target]
+    for certain, drawn in (([2, 0, 5, 1, 3, 4], []), ([2], [5, 1, 3, 0, 4])):
+        chosen, raised, place = part_of(6, torch.tensor(certain), torch.tensor(drawn, dtype=torch.long))
+        shown = logits[chosen] + raised
+        assert torch.allclose(torch.logsumexp(shown, 0) - shown[place[target]], everything)
+    chosen, raised, _ = part_of(1000, torch.tensor([2]), torch.tensor([7, 9]))
+    assert chosen.tolist() == [2, 7, 9]
+    assert raised.exp().sum() == pytest.approx(1000)
 
 
 def save(folder: Path, config: str, facts: dict[str, Any], decoder: bool) -> Path:

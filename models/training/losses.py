@@ -1,6 +1,8 @@
-"""The four training losses, one function each, all over the logits of one batch."""
+"""The four training losses, one function each, all over the logits of one batch; the words of a sampled softmax."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -55,3 +57,18 @@ def against(score: Tensor, group: Tensor, good: Tensor, bad: Tensor) -> Tensor:
     others = score[bad][None].expand_as(rival).masked_fill(~rival, -1e4)
     everything = torch.cat((score[good][:, None], others), 1)
     return (torch.logsumexp(everything, 1) - score[good]).mean()
+
+
+def part_of(size: int, certain: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A softmax over part of `size` words: those `certain`, and some `drawn` from all others that stand for them.
+
+    The words, what each one's logit is raised by, and where among them each of all words stands, [size]. Raised by
+    how many each stands for, the sum is unbiased (importance sampling as in Jean et al., ACL 2015, section 3).
+    """
+    chosen = torch.cat((certain, drawn))
+    raised = torch.zeros(len(chosen), device=chosen.device)
+    if len(drawn):
+        raised[len(certain) :] = math.log((size - len(certain)) / len(drawn))
+    place = torch.zeros(size, dtype=torch.long, device=chosen.device)
+    place[chosen] = torch.arange(len(chosen), device=chosen.device)
+    return chosen, raised, place

@@ -28,6 +28,7 @@ from .data import CLS, SEP, held_out, read
 from .encoder import open_tokenizer
 from .fit import RunConfig
 from .lm import CausalLM, config_of
+from .losses import part_of
 from .pilot import cases, evaluators
 from .publish import ran
 
@@ -109,8 +110,7 @@ def windows(stream: np.ndarray, c: LmConfig, step: int) -> Tensor:
 class Sampled:
     """Cross-entropy over part of the vocabulary: what is frequent, what the batch wants, and a sample of the rest.
 
-    The sample stands for all of its stratum, its logits raised by how many each stands for: the sum under the softmax
-    is unbiased (importance sampling as in Jean et al., ACL 2015, section 3), at a sixth of the head's work.
+    The sample stands for all of its stratum (see `part_of`), at a sixth of the head's work.
     """
 
     def __init__(
@@ -130,12 +130,9 @@ class Sampled:
         certain = np.union1d(self.common, targets.cpu().numpy())
         rest = np.setdiff1d(np.arange(size), certain, assume_unique=True)
         drawn = self.rng.choice(rest, min(self.sample, len(rest)), replace=False)
-        raised = np.concatenate([np.zeros(len(certain)), np.full(len(drawn), math.log(len(rest) / max(1, len(drawn))))])
-        chosen = torch.from_numpy(np.concatenate([certain, drawn])).to(states.device)
-        place = torch.zeros(size, dtype=torch.long, device=states.device)
-        place[chosen] = torch.arange(len(chosen), device=states.device)
-        more = torch.from_numpy(raised).float().to(states.device)
-        logits = F.linear(states, table[chosen], more if bias is None else bias[chosen] + more)
+        device = states.device
+        chosen, raised, place = part_of(size, torch.from_numpy(certain).to(device), torch.from_numpy(drawn).to(device))
+        logits = F.linear(states, table[chosen], raised if bias is None else bias[chosen] + raised)
         return F.cross_entropy(logits.float(), place[targets])
 
 

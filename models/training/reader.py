@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from .losses import part_of
 from .reading import Row
 
 SAMPLE = 4096  # of a vocabulary: what stands for the words that no target of the batch is
@@ -66,10 +66,6 @@ class Reader(nn.Module):
         inside[targets] = True
         rest = (~inside).nonzero()[:, 0]
         drawn = rest[torch.tensor(rng.sample(range(len(rest)), min(SAMPLE, len(rest))), device=rest.device)]
-        chosen = torch.cat((inside.nonzero()[:, 0], drawn))
-        raised = torch.zeros(len(chosen), device=states.device)
-        raised[-len(drawn) :] = math.log(len(rest) / len(drawn))
+        chosen, raised, place = part_of(size, inside.nonzero()[:, 0], drawn)
         logits = F.linear(states, self.table[chosen], None if self.bias is None else self.bias[chosen]).float() + raised
-        place = torch.zeros(size, dtype=torch.long, device=targets.device)
-        place[chosen] = torch.arange(len(chosen), device=targets.device)
         return F.cross_entropy(logits, place[targets])
