@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from .backend import Input, LossInput, LossOutput, as_loss
 from .batching import batches
 from .card import Card
+from .hf import LOCAL
 from .torch_backend import CPU_BUDGET
 
 LAST_ROW = "sdpa_last_row"
@@ -65,9 +66,8 @@ def open_causal(card: Card, folder: Path, device: str, dtype: str) -> CausalBack
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU; the profile torch-fp32 needs none")
-    local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(folder, **local)
+        config = AutoConfig.from_pretrained(folder, **LOCAL)
         network = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
         if network is None or network._is_stateful:
             raise ValueError(f"{config.model_type} is not a causal language model that keeps keys and values")
@@ -79,7 +79,7 @@ def open_causal(card: Card, folder: Path, device: str, dtype: str) -> CausalBack
             attn_implementation=LAST_ROW if quick else "eager",
             use_safetensors=True,
             output_loading_info=True,
-            **local,
+            **LOCAL,
         )
     except OSError as e:
         raise ValueError(str(e)) from None

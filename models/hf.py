@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROFILES = ("torch-fp32", "gpu-fp16", "gpu-bf16")
 INSTEAD = {"cpu-int8": "torch-fp32", "cpu-fp32": "torch-fp32"}  # of the profiles that need ONNX files
+LOCAL = {"local_files_only": True, "trust_remote_code": False}  # how whatever opens a folder is to open it
 WINDOW = 512  # of a classifier, special tokens included
 LONGEST = 2048  # tokens a causal model reads at once, whatever it could
 AROUND = 128  # of them for title, question and what methods add to it

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer, util
 
-from .hf import config
+from .hf import LOCAL, config
 
 BATCH = 32  # on a GPU
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 class SentenceRanker:

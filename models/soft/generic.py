@@ -13,13 +13,12 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 from ..bert_names import hf_names, hf_sizes
 from ..card import Card
+from ..hf import LOCAL
 from ..torch_backend import encoder_weights
 from .backend import SoftBackend
 from .config import SoftConfig
 from .generic_layout import POOL
 from .network import Pool, SoftNetwork
-
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 class GenericNetwork(nn.Module):
@@ -51,11 +50,13 @@ def open_generic(card: Card, folder: Path, device: str, dtype: str) -> SoftBacke
     return SoftBackend(card, made, device)
 
 
-def hf_encoder(folder: Path) -> Any:
-    """The encoder of a Hugging Face folder, without a head; raises ValueError."""
+def hf_encoder(folder: Path, layers: int = 0) -> Any:
+    """The encoder of a Hugging Face folder, without a head; its first `layers`, 0: all. Raises ValueError."""
     try:
         config = AutoConfig.from_pretrained(folder, **LOCAL)
         config._attn_implementation = "sdpa"  # the file may name a hub's kernel there: code that would be fetched
+        if layers:
+            config.num_hidden_layers = layers
         plain = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
         model, found = AutoModel.from_pretrained(
             folder, config=config, use_safetensors=True, output_loading_info=True, **plain, **LOCAL

@@ -24,11 +24,11 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer, Qwen3RotaryEmbedding
 
 from ..card import Card
+from ..hf import LOCAL
 from .backend import SoftBackend
 from .checks import compare
 from .lclm_layout import ADAPTER, Lclm, encoder_held
 
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
 ATTENTION = "sdpa"  # what takes masks of ours as they are
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -30,6 +29,7 @@ from .. import hf
 from ..soft.config import Pooling, SoftConfig
 from ..soft.network import Projector, SoftNetwork
 from . import lora
+from .encoder import open_tokenizer
 from .fit import RunConfig
 from .publish import ran
 from .reader import Reader
@@ -103,30 +103,21 @@ class Trainer:
         return self.reader(rows, [[n - len(r.then) for n in r.wanted] for r in batch]), targets
 
 
-def tokenizer(folder: Path) -> Tokenizer:
-    tok = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tok.no_truncation()
-    tok.no_padding()
-    return tok
-
-
 def build(c: SoftRun) -> Trainer:
     """Open both models; freeze and adapt them as the run says. Raises ValueError or OSError where one cannot be,
     CardError for a folder that would have code run.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    local = {"local_files_only": True, "trust_remote_code": False}
+    from ..soft.generic import hf_encoder
+
     for folder in (c.encoder, c.decoder):
         hf.config(folder)  # which names no code of a hub
-    config = AutoConfig.from_pretrained(c.encoder, **local)
-    if c.layers:
-        config.num_hidden_layers = c.layers
-    plain = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta") else {}
-    encoder = AutoModel.from_pretrained(c.encoder, config=config, use_safetensors=True, **plain, **local)
-    model = AutoModelForCausalLM.from_pretrained(c.decoder, use_safetensors=True, **local)
+    encoder = hf_encoder(c.encoder, c.layers)
+    config = encoder.config
+    model = AutoModelForCausalLM.from_pretrained(c.decoder, use_safetensors=True, **hf.LOCAL)
     reader = Reader(model, c.spread)
-    rows = Rows(tokenizer(c.encoder), tokenizer(c.decoder), c.prompts)
+    rows = Rows(open_tokenizer(c.encoder), open_tokenizer(c.decoder), c.prompts)
     around = rows.encoder.encode("").ids
     soft = SoftConfig(
         rates=c.rates,
@@ -190,11 +181,10 @@ def develop(t: Trainer, articles: Sequence[str], asked: Sequence[Passage]) -> di
     out = {}
     t.network.eval(), t.reader.eval()
     for name, batch in (("again", again), ("answer", answers)):
-        for rate in (1, *t.c.rates):
-            states, targets = t.states(batch, rate) if batch else (None, None)
-            if states is not None:
-                logits = F.linear(states, t.reader.table, t.reader.bias)
-                out[f"{name}@{rate}"] = round(float((logits.argmax(1) == targets).float().mean()), 4)
+        for rate in (1, *t.c.rates) if batch else ():
+            states, targets = t.states(batch, rate)
+            logits = F.linear(states, t.reader.table, t.reader.bias)
+            out[f"{name}@{rate}"] = round(float((logits.argmax(1) == targets).float().mean()), 4)
     t.network.train(), t.reader.train()
     return out
 
