@@ -7,6 +7,8 @@ from typing import Any
 
 from laconic.models import Card
 
+from . import plots
+
 WAYS = {"latents": "latents", "latents kept as int8": "the same, kept as int8", "first tokens": "as many first tokens"}
 
 
@@ -75,22 +77,12 @@ def table(found: dict[str, Any]) -> list[str]:
 
 def curve(card: Card, path: Path) -> Path:
     """Share of held-out tokens predicted over steps, by rate."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     points = card.facts["curve"]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharex=True)
+    figure, axes = plots.subplots(ncols=2, figsize=(10, 3.6), sharex=True)
     for axis, task, title in ((axes[0], "again", "texts said again"), (axes[1], "answer", "answers")):
         for name in sorted((n for n in points[0][1] if n.startswith(task)), key=lambda n: int(n.split("@")[1])):
             rate = name.split("@")[1]
             label = "the text itself" if rate == "1" else f"{rate} tokens per latent"
             axis.plot([step for step, _ in points], [dev[name] for _, dev in points], marker=".", label=label)
         axis.set(title=title, xlabel="steps", ylabel="tokens predicted")
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+    return plots.save(figure, axes, path, fontsize=8)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from laconic.compressors import LatentEncoder
 from laconic.models import Catalogue
 
+from . import plots
 from .data import rows
 from .quality import interval
 from .soft import Reading
@@ -86,23 +87,9 @@ def measure(encoder: LatentEncoder, data: Path, *, count: int, steps: int, model
 
 def plot(found: dict[str, Any], path: Path) -> Path:
     """Both over the rate."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 4))
+    figure, axis = plots.subplots(figsize=(6, 4))
     for name, label in (("fitted", "latents fitted to each text"), ("encoder", "the encoder's latents")):
-        rates = [int(r) for r in found[name]]
-        mean, low, high = zip(*found[name].values(), strict=True)
-        bars = [[m - a for m, a in zip(mean, low, strict=True)], [b - m for m, b in zip(mean, high, strict=True)]]
-        axis.errorbar(rates, mean, bars, marker="o", label=label)
-    axis.set(xscale="log", xlabel="tokens per latent", ylabel="tokens said again", ylim=(0, 1.02))
-    axis.set_xticks(rates, [str(r) for r in rates])
-    axis.minorticks_off()
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+        plots.means(axis, found[name], label)
+    plots.rates(axis, found["encoder"])
+    axis.set(ylabel="tokens said again", ylim=(0, 1.02))
+    return plots.save(figure, [axis], path)

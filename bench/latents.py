@@ -19,6 +19,7 @@ from laconic.compressors import Compressor, Document
 from laconic.models import Catalogue
 from laconic.service.cache import Lru, Tiers
 
+from . import plots
 from .data import rows
 
 SIZES = (1_000, 4_000, 10_000, 40_000, 100_000)
@@ -128,21 +129,11 @@ def measure(data: Path, rate: int, rounds: int, threads: int) -> dict[str, Any]:
 
 def plot(found: dict[str, Any], path: Path) -> Path:
     """Seconds over tokens, cold and warm, beside a straight line."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 4))
+    figure, axis = plots.subplots(figsize=(6, 4))
     tokens = [r["tokens"] for r in found["encoding"]]
     for kind in ("cold", "warm"):
         axis.plot(tokens, [r[kind] for r in found["encoding"]], marker="o", label=kind)
     last = found["encoding"][-1]
     axis.plot(tokens, [last["cold"] * t / last["tokens"] for t in tokens], ls=":", color="grey", label="proportional")
     axis.set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds", title="text to latents")
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+    return plots.save(figure, [axis], path)

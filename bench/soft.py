@@ -23,6 +23,7 @@ from laconic.compressors import Document, LatentEncoder
 from laconic.models import Catalogue, Model
 from laconic.models.lm_hf import hf_model
 
+from . import plots
 from .data import examples, rows
 from .quality import interval
 
@@ -160,33 +161,11 @@ def measure(encoder: LatentEncoder, data: Path, *, count: int, passages: int, mo
 
 def plot(found: dict[str, Any], path: Path) -> Path:
     """Both measures over the rate, with intervals."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    for axis, what, title in (
-        (axes[0], "again", "tokens said again"),
-        (axes[1], "answer_f1", "answers, F1"),
-    ):
+    figure, axes = plots.subplots(ncols=2, figsize=(10, 4))
+    for axis, what, title in ((axes[0], "again", "tokens said again"), (axes[1], "answer_f1", "answers, F1")):
         for way in WAYS:
-            rates, rows_ = zip(*((int(r), v) for r, v in found[what][way].items()), strict=True)
-            mean, low, high = zip(*rows_, strict=True)
-            axis.errorbar(
-                rates,
-                mean,
-                [[m - a for m, a in zip(mean, low, strict=True)], [b - m for m, b in zip(mean, high, strict=True)]],
-                marker="o",
-                label=way,
-            )
+            plots.means(axis, found[what][way], way)
         axis.axhline(found[what]["all of it"]["1"][0], color="grey", ls="--", label="the whole text")
-        axis.set(title=title, xlabel="tokens per latent", xscale="log", xticks=rates, ylim=(0, None))
-        axis.set_xticks(rates, [str(r) for r in rates])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+        plots.rates(axis, found[what][WAYS[0]])
+        axis.set(title=title, ylim=(0, None))
+    return plots.save(figure, axes, path)

@@ -50,10 +50,7 @@ HEAVY = {
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
-    "matplotlib": {
-        *("bench/report", "bench/latency", "bench/card_lm", "bench/card_soft"),
-        *("bench/cramming", "bench/latents", "bench/soft"),
-    },
+    "matplotlib": {"bench/report", "bench/latency", "bench/card_lm", "bench/plots"},
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
     "opentelemetry": {"service/tracing"},
