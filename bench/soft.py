@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from laconic.client.embeds import greedy
+from laconic.client.embeds import greedy, places
 from laconic.compressors import Document, LatentEncoder
 from laconic.models import Catalogue, Model
 from laconic.models.lm_hf import hf_model
@@ -72,12 +72,8 @@ class Reading:
             some = ids[: -(-len(ids) // rate)]
             return self.embed(some), torch.arange(len(some)), len(ids)
         (found,) = (self.small if way == WAYS[1] else self.encoder)([Document(text=text)], rate)
-        at, begin = [], 0
-        for p in found.parts:
-            tokens = self.tokenizer.count([text[p.start : p.end]])[0]
-            at.append((begin + torch.arange(p.count) * rate + (rate - 1) // 2).clamp(max=begin + tokens - 1))
-            begin += tokens
-        return torch.from_numpy(found.values), torch.cat(at), begin
+        at = torch.tensor(places(((p.count, p.tokens) for p in found.parts), rate))
+        return torch.from_numpy(found.values), at, found.tokens_in
 
     def again(self, text: str, rate: int, way: str) -> float:
         """Share of the text's tokens that are the decoder's first choice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .latents import tensor
@@ -40,16 +40,20 @@ def inputs_embeds(
         joined = torch.cat((head, middle.torch().to(device, head.dtype), tail))[None]
     made = {"inputs_embeds": joined, "attention_mask": torch.ones(joined.shape[:2], dtype=torch.long, device=device)}
     if spread is not None:
-        begin, end = len(head), len(head) + spread[0].tokens_in
-        at = [*range(begin), *(begin + p for p in places(*spread)), *range(end, end + len(tail))]
+        (document, rate), begin = spread, len(head)
+        end = begin + document.tokens_in
+        at = [*range(begin), *(begin + p for p in places(document.segments, rate)), *range(end, end + len(tail))]
         made["position_ids"] = torch.tensor([at], device=device)
     return made
 
 
-def places(document: LatentsAnswer, rate: int) -> list[int]:
-    """Where in the text's tokens each latent stands: in the middle of those it stands for."""
+def places(segments: Iterable[Sequence[int]], rate: int) -> list[int]:
+    """Where in the text's tokens each latent stands: in the middle of those it stands for.
+
+    A segment ends in how many latents and how many tokens it has, as in a LatentsAnswer.
+    """
     out, begin = [], 0
-    for *_, count, tokens in document.segments:
+    for *_, count, tokens in segments:
         out += [begin + min(n * rate + (rate - 1) // 2, tokens - 1) for n in range(count)]
         begin += tokens
     return out
