@@ -14,6 +14,7 @@ from laconic.client.wire import (
     NodeAnswer,
     UsageAnswer,
 )
+from laconic.client.wire_latents import EncodeRequest
 from laconic.compressors import (
     Budget,
     Compressed,
@@ -39,9 +40,15 @@ def budget(body: BudgetBody) -> Budget:
     return Budget(kind="threshold", value=body.threshold or 0.0)
 
 
-def request(body: CompressRequest) -> Request:
+def texts(body: CompressRequest | EncodeRequest) -> list[str]:
+    return [d.text for d in body.documents] if body.documents is not None else [body.text or ""]
+
+
+def documents(body: CompressRequest | EncodeRequest) -> list[Document]:
     """Raises InvalidRequest where two documents share an id."""
-    documents = [
+    if body.text is not None:
+        return [Document(text=body.text)]
+    found = [
         Document(
             id=d.id if d.id is not None else str(i),
             text=d.text,
@@ -52,12 +59,15 @@ def request(body: CompressRequest) -> Request:
         )
         for i, d in enumerate(body.documents or [])
     ]
-    if body.text is not None:
-        documents = [Document(text=body.text)]
-    if len({d.id for d in documents}) != len(documents):
+    if len({d.id for d in found}) != len(found):
         raise InvalidRequest("two documents have the same id", param="documents")
+    return found
+
+
+def request(body: CompressRequest) -> Request:
+    """Raises InvalidRequest where two documents share an id."""
     return Request(
-        documents=documents,
+        documents=documents(body),
         budget=budget(body.budget),
         query=body.query,
         keep=Keep(**body.keep.model_dump()),

@@ -22,9 +22,10 @@ from laconic.client.wire_latents import (
     LatentsAnswer,
     LatentsUsage,
 )
-from laconic.compressors import Compressor, Document, InvalidRequest, Latents, TooLarge, UnknownName
+from laconic.compressors import Compressor, InvalidRequest, Latents, TooLarge, UnknownName
 from laconic.models import Work, current
 
+from . import convert
 from .handle import Call
 from .keys import Key
 
@@ -52,7 +53,7 @@ def encoding(
 ) -> Call[Encoded]:
     """The call of a `/v1/encode` body."""
     return Call(
-        texts=[d.text for d in body.documents] if body.documents is not None else [body.text or ""],
+        texts=convert.texts(body),
         query="",
         needs_model=True,
         run=partial(encode, state.compressor, body, ident),
@@ -70,12 +71,7 @@ def encode(compressor: Compressor, body: EncodeRequest, ident: str, work: Work) 
     work.check()
     start = time.perf_counter()
     encoder = compressor.encoder(body.model)
-    given = body.documents or []
-    documents = [Document(text=d.text, id=d.id if d.id is not None else str(n)) for n, d in enumerate(given)]
-    if body.text is not None:
-        documents = [Document(text=body.text)]
-    if len({d.id for d in documents}) != len(documents):
-        raise InvalidRequest("two documents have the same id", param="documents")
+    documents = convert.documents(body)
     found = encoder(documents, body.rate, body.decoder)
     if body.format == "json" and encoder.most and sum(f.values.size for f in found) > encoder.most // 16:
         raise TooLarge("too many numbers for JSON: ask for safetensors", param="format")
@@ -83,7 +79,7 @@ def encode(compressor: Compressor, body: EncodeRequest, ident: str, work: Work) 
         compressor.texts.keep([d.text[p.start : p.end] for d, f in zip(documents, found, strict=True) for p in f.parts])
     model, facts, decoder = encoder.model, encoder.facts, encoder.decoder(body.decoder)
     rows = [document(f, compressor.texts is not None) for f in found]
-    for row, d in zip(rows, given, strict=False):  # a bare text has no metadata
+    for row, d in zip(rows, body.documents or [], strict=False):  # a bare text has no metadata
         row.metadata = d.metadata
     answer = EncodeAnswer(
         id=ident,

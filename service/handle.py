@@ -67,7 +67,7 @@ def compressing(
     """The call of a `/v1/compress` body."""
     known = RECIPES.get(body.recipe)
     return Call(
-        texts=[d.text for d in body.documents] if body.documents is not None else [body.text or ""],
+        texts=convert.texts(body),
         query=body.query or "",
         needs_model=known is not None and known.kind is not None,
         run=partial(answer, state.compressor, body, ident),
