@@ -7,7 +7,7 @@ EXTRAS ?= dev
 MORE ?= # further packages
 INSTALL ?= $(BIN)/pip install --quiet
 
-.PHONY: dev check format lint types test coverage docs pictures bench clean
+.PHONY: dev check format lint types test coverage docs pictures bench locks rehearse-image clean
 
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
@@ -24,6 +24,7 @@ format: dev  ## rewrite sources in the one style
 lint: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint --failure-threshold style Dockerfile
 
 types: dev  ## checked on what ships: a plain build of the package
 	rm -rf build/types && $(BIN)/pip install --quiet --no-deps --target build/types .
@@ -43,6 +44,19 @@ pictures: dev  ## the playground as the docs show it; needs a Chromium, see .ci/
 
 bench: dev  ## quality beside baselines: make bench DATA=folder
 	$(BIN)/laconic bench quality --data $(DATA)
+
+# what the image installs; wheels only, for its Python and glibc
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-annotate --custom-compile-command 'make locks' \
+  --only-binary :all: --python-version 3.12 --python-platform x86_64-manylinux_2_28
+locks: dev  ## renew docker/requirements-*.txt
+	$(BIN)/pip install --quiet uv
+	$(LOCK) docker/build.in --output-file docker/requirements-build.txt
+	$(LOCK) pyproject.toml --extra cpu --extra otel --output-file docker/requirements-cpu.txt
+	$(LOCK) pyproject.toml --extra rank --extra otel --constraint docker/requirements-cpu.txt \
+	  --constraint docker/constraints.txt --output-file docker/requirements-gpu.txt
+
+rehearse-image: dev  ## the Dockerfile's steps without an engine: root, debootstrap, PREFIX=prefix of a CPython 3.12
+	$(BIN)/python -m tests.rehearse $(if $(PREFIX),--python $(PREFIX))
 
 clean:
 	rm -rf build $(VENV) .coverage .pytest_cache .mypy_cache .ruff_cache *.egg-info
