@@ -105,7 +105,7 @@ def measured(state: State, call: Call[A]) -> float:
     characters = sum(map(len, call.texts))
     if characters > state.settings.max_characters:
         raise TooLarge(f"documents may have {state.settings.max_characters} characters in all", param="documents")
-    if (refusal := state.refusal()) and (call.needs_model or state.draining):
+    if call.needs_model and (refusal := state.refusal()):
         raise NotReady(refusal)
     return characters + PER_DOCUMENT * len(call.texts)
 
