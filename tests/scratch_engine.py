@@ -64,7 +64,8 @@ class Engine:
             elif step.word == "WORKDIR":
                 (root / step.text.lstrip("/")).mkdir(parents=True, exist_ok=True)
             elif step.word == "COPY":
-                self.copy(root, self.folder(name, n), step.flags.get("from"), step.words)
+                origin = self.work / step.flags["from"] if "from" in step.flags else self.context()
+                self.copy(root, self.folder(name, n), origin, step.words)
         self.seconds[name] = time.monotonic() - start
         return root
 
@@ -110,26 +111,22 @@ class Engine:
             for target in mounted:
                 sh("umount", target)
 
-    def copy(self, root: Path, folder: str, stage: str | None, words: list[str]) -> None:
-        """A folder's contents or files, with their modes and links, owned as they are in the stage they come from."""
+    def context(self) -> Path:
+        """The files that a build gets to see, owned by root."""
+        root = self.work / "(context)"
+        for name in [] if root.exists() else context(self.source):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.source / name, root / name)
+        return root
+
+    def copy(self, root: Path, folder: str, origin: Path, words: list[str]) -> None:
+        """Folders' contents or files, with modes, owners and links as they are at `origin`."""
         *sources, to = words
         target = root / os.path.join(folder, to).lstrip("/")  # noqa: PTH118  # an absolute `to` wins
-        if stage:
-            for source in (self.work / stage / s.lstrip("/") for s in sources):
-                whole = source.is_dir()
-                (target if whole or to.endswith("/") else target.parent).mkdir(parents=True, exist_ok=True)
-                sh("cp", "-a", f"{source}/." if whole else source, target)
-            return
-        for name in context(self.source):
-            for source in sources:
-                inside = source == "." or name.startswith(f"{source}/")
-                if inside or name == source:
-                    below = name if source == "." else name.removeprefix(source).lstrip("/")
-                    there = (
-                        target / below if inside else target / Path(name).name if to.endswith(("/", ".")) else target
-                    )
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(self.source / name, there)
+        for source in (origin / s.lstrip("/") for s in sources):
+            whole = source.is_dir()
+            (target if whole or to.endswith("/") else target.parent).mkdir(parents=True, exist_ok=True)
+            sh("cp", "-a", f"{source}/." if whole else source, target)
 
 
 class Container:
