@@ -90,6 +90,8 @@ def test_the_manifests_run(helm: Helm, tmp_path: Path) -> None:
         tried = try_out(cluster, made)
         assert tried.returncode == 0, tried.stderr
         assert "signed by Ada" in tried.stdout
+        refused = try_out(cluster, made, API_KEY="")
+        assert (refused.returncode, refused.stdout[:21]) == (0, "refused without a key"), refused.stderr
         notes(made, port, key)
         client = redis.Redis(port=cache, password=PASSWORD)
         wait_until(lambda: client.dbsize() > 0)

@@ -235,6 +235,15 @@ def keys(values: dict[str, Any], before: str = "") -> Iterator[str]:
         yield from keys(v if isinstance(v, dict) else {}, f"{before}{k}.")
 
 
+def test_chart_and_image_agree() -> None:
+    """The pods' user is the image's, and the bundled Redis is the one that compose.yaml has."""
+    values, image = yaml.safe_load(VALUES), (ROOT / "Dockerfile").read_text()
+    assert f"\nUSER {values['user']}:{values['user']}\n" in image
+    store = values["redis"]["bundled"]["image"]
+    beside = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["redis"]["image"]
+    assert f"{store['repository']}:{store['tag']}@{store['digest']}" == beside
+
+
 def test_the_version_is_the_packages() -> None:
     """Chart and package have one version, which is the image's tag."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())

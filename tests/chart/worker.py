@@ -23,9 +23,10 @@ VERSIONS = ("1.30", "1.37")  # the oldest that the chart takes, and the newest t
 utils.schema_contents = functools.cache(utils.schema_contents)  # a megabyte of definitions, for every object anew
 
 
-def problems(found: dict[str, Any]) -> list[str]:
-    """What the schemas of Kubernetes have against an object; nothing where they do not know its kind."""
-    said = []
+@functools.cache
+def problems(text: str) -> list[str]:
+    """What the schemas of Kubernetes have against an object, given as JSON; most are the same in many scenarios."""
+    found, said = json.loads(text), []
     for version in VERSIONS:
         try:
             validate(found, version, strict=True)
@@ -69,7 +70,7 @@ class Helm:
         }
 
     def check(self, chart: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
-        return {f"{o['kind']}/{o['metadata']['name']}": problems(o) for o in objects}
+        return {f"{o['kind']}/{o['metadata']['name']}": problems(json.dumps(o)) for o in objects}
 
     def lint(self, chart: str) -> dict[str, Any]:
         return asyncio.run(helm_sdkpy.Lint(self.reach("lint")).run(chart))
