@@ -96,6 +96,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for costs in (s, z):
         costs.add_argument("--out", type=Path, default=Path("build/soft"), help="figures and plots")
     s.add_argument("--models-dir", type=Path, default=None)
+    k = sub.add_parser("capacity", help="what single requests cost, a simulation of many, and a saturated service")
+    k.add_argument("--rounds", type=int, default=3)
+    k.add_argument("--redis-url", default=None, help="an empty Redis, to measure what entries and reads cost")
+    k.add_argument("--entries", type=int, default=200, help="requests of five passages that fill it")
+    k.add_argument("--per-second", type=float, default=1e5, help="requests that the plotted fleet serves")
+    k.add_argument("--within", type=float, default=0.2, help="share by which a prediction may be off")
+    k.add_argument("--out", type=Path, default=Path("build/capacity"))
     d = sub.add_parser("card", help="a model's card as a page")
     d.add_argument("folder", type=Path, help="model folder")
     d.add_argument("--out", type=Path, required=True, help="file to write")

@@ -232,3 +232,28 @@ def cache(args: argparse.Namespace) -> int:
     }
     print(json.dumps(result))
     return 0 if not any(r["different"] or r["forwards_after_the_first"] for r in result["identical"].values()) else 1
+
+
+def capacity(args: argparse.Namespace) -> int:
+    from laconic.models.onnx_backend import usable_cores
+
+    from .capacity import compare, middle, summary
+    from .entries import measure
+    from .plan import Demand, plot
+    from .simulate import Machine
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = compare(args.rounds)
+    costs, pair = middle(rows)
+    result = {"summary": summary(rows), "costs": vars(costs), "pair": pair, "rounds": rows}
+    if args.redis_url:
+        result["entries"] = measure(args.redis_url, args.entries)
+    machine = Machine(cores=usable_cores(), lanes=usable_cores(), pair=pair)
+    segments = sum(r["segments"] for r in rows) / len(rows)
+    tokens = sum(r["tokens"] for r in rows) / len(rows) / segments
+    demand = Demand(per_second=args.per_second, segments=segments, tokens=tokens, hit=0.0)
+    result["demand"] = vars(demand)
+    print(plot(result["summary"], costs, machine, demand, args.out / "capacity.png"))
+    (args.out / "capacity.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0 if all(abs(r["ratio"] - 1) <= args.within for r in result["summary"].values()) else 1

@@ -24,9 +24,9 @@ RESIDENT = re.compile(r"^process_resident_memory_bytes (\S+)", re.MULTILINE)
 
 
 @contextmanager
-def service() -> Iterator[str]:
+def service(*flags: str) -> Iterator[str]:
     """A fresh `laconic serve` on a free port, in its own process; its address once it is ready."""
-    command = [sys.executable, "-m", "laconic.service", "serve", "--port", "0", "--cache-bytes", "0"]
+    command = [sys.executable, "-m", "laconic.service", "serve", "--port", "0", *(flags or ("--cache-bytes", "0"))]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""The simulation of the capacity model: where theory has a closed form it agrees, and it behaves as machines do."""
+"""The capacity model: where theory has a closed form the simulation agrees, and formulas agree with the simulation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import statistics
 
 import pytest
 
+from laconic.bench.plan import Demand, Entry, fleet
 from laconic.bench.simulate import Asked, Costs, Machine, Simulation, mixed
 
 HOST = Costs(request=0.01)
+ENTRY = Entry(value=200, memory=500, read=7e-6, keys=7)
 MIXED = Costs(request=0.002, segment=0.0001, scored=0.0005, forward=0.004, token=0.0001)
 
 
@@ -62,3 +64,26 @@ def test_redis_delays_and_does_not_occupy() -> None:
     costs = Costs(request=0.01, round_trip=0.05)
     assert Simulation(costs, Machine()).closed([Asked(new=[])] * 300, 1).per_second == pytest.approx(1 / 0.06, rel=0.01)
     assert Simulation(costs, Machine()).closed([Asked(new=[])] * 300, 10).per_second == pytest.approx(100, rel=0.05)
+
+
+def test_a_pod_does_what_its_narrowest_part_allows() -> None:
+    """The formulas of the plan agree with the simulation where forwards bind, and where the host thread does."""
+    for machine, hit, bound in (
+        (Machine(cores=2, lanes=2), 0.0, "cores"),
+        (Machine(cores=8, lanes=2), 0.0, "lanes"),
+        (Machine(cores=8, lanes=8), 1.0, "host thread"),
+    ):
+        found = fleet(MIXED, machine, Demand(per_second=1000, segments=5, tokens=150, hit=hit), ENTRY)
+        simulated = Simulation(MIXED, machine).closed(mixed(300, 5, 150, hit), 16)
+        assert found["bound"] == bound
+        assert simulated.per_second == pytest.approx(found["per_pod"], rel=0.1)
+
+
+def test_a_fleet_adds_up() -> None:
+    """Ten requests a second of a tenth of a second each are a pod and its reserve; memory grows by misses."""
+    found = fleet(Costs(request=0.1), Machine(), Demand(per_second=10, segments=4, tokens=100, hit=0.75), ENTRY)
+    assert found["pods"] == 2
+    assert found["new_segments_per_second"] == 10
+    assert found["memory_per_day"] == 10 * 86_400 * 500
+    assert found["redis_bytes_per_second"] == 40 * 200
+    assert found["redis_threads"] == pytest.approx(50 * 1e-6 / 0.6)
