@@ -28,6 +28,7 @@ from laconic.models.soft.network import SoftNetwork  # noqa: E402
 from laconic.models.training import lora  # noqa: E402
 from laconic.models.training.__main__ import main  # noqa: E402
 from laconic.models.training.losses import part_of  # noqa: E402
+from laconic.models.training.soft import SoftRun, build  # noqa: E402
 
 from .test_training import data  # noqa: E402, F401
 
@@ -228,6 +229,16 @@ def test_train_open_export(trained: Path, decoder: Path, tmp_path: Path) -> None
     i = [LatentInput(ids=(2000, 2001, 2002, 2003, 2004), rate=2)]
     a, b = back.backend.run(i)[0], torch_.backend.run(i)[0]
     assert np.linalg.norm(a - b) < 0.4 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(("pooling", "causal"), [("last", True), ("mean", False)])
+def test_a_decoder_trained_as_encoder_keeps_its_mask(
+    encoder: Path, decoder: Path, tmp_path: Path, pooling: Any, causal: bool
+) -> None:
+    """Where its latents are read off the end of a group or of the text; a mean looks both ways."""
+    told = {"data": tmp_path, "work": tmp_path, "base": tmp_path, "decoder": decoder, "pooling": pooling, "window": 24}
+    assert build(SoftRun(**told, encoder=decoder)).network.config.causal == causal
+    assert not build(SoftRun(**told, encoder=encoder)).network.config.causal
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from .. import hf
 from ..soft.config import Pooling, SoftConfig
-from ..soft.network import Projector, SoftNetwork
+from ..soft.network import Projector, SoftNetwork, is_encoder
 from . import lora
 from .encoder import open_tokenizer
 from .fit import RunConfig
@@ -130,7 +130,7 @@ def build(c: SoftRun) -> Trainer:
         skip=c.skip,
         prefix=around[: len(around) // 2],
         suffix=around[len(around) // 2 :],
-        causal=hasattr(config, "rope_theta") and c.pooling in ("memory", "last"),
+        causal=not is_encoder(encoder) and c.pooling in ("memory", "last"),
     )
     soft.check()
     network = SoftNetwork(encoder, soft)
