@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import os
 import random
 import re
 import statistics
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -134,6 +136,12 @@ def spent(address: str) -> float:
     return float(found[1])
 
 
+def busy() -> float:
+    """Processor seconds of everybody on this machine so far, what a hypervisor took included (Linux)."""
+    user, nice, system, _, _, irq, soft, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
 def alone(address: str, requests: Sequence[bytes]) -> tuple[float, Answered]:
     """Processor seconds of the service per request, one request at a time."""
     before = spent(address)
@@ -195,7 +203,10 @@ def calibrate(texts: Texts, address: str, model: Forwards) -> Costs:
 
 
 def compare(rounds: int) -> list[dict[str, Any]]:
-    """Predicted and measured requests per second at each hit rate; medians over rounds, costs anew in each."""
+    """Predicted and measured requests per second at each hit rate, costs anew in each round.
+
+    `predicted` is for the part of the machine that others left, `quiet` for all of it.
+    """
     cores, rows = usable_cores(), []
     for number in range(rounds):
         texts = Texts(number)
@@ -206,13 +217,19 @@ def compare(rounds: int) -> list[dict[str, Any]]:
         with service("--cache-bytes", str(2**28)) as address:
             send(address, texts.warm(), 1)
             for hit, count in HITS.items():
-                measured = send(address, [texts.request(hit) for _ in range(count)], CLIENTS)
+                requests = [texts.request(hit) for _ in range(count)]
+                before, own = busy(), spent(address)
+                measured = send(address, requests, CLIENTS)
+                ours = spent(address) - own + measured.client
+                others = max(0.0, busy() - before - ours) / (measured.seconds * cores)
                 predicted = Simulation(costs, machine).closed(measured.asked(), CLIENTS)
                 row = {
                     "hit": hit,
                     "found": measured.hit_rate,
                     "measured": measured.per_second,
-                    "predicted": predicted.per_second,
+                    "quiet": predicted.per_second,
+                    "predicted": predicted.per_second * (1 - others),
+                    "others": others,
                     "tokens": statistics.mean(measured.tokens),
                     "segments": statistics.mean(measured.segments),
                 }
@@ -226,7 +243,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     out = {}
     for hit in HITS:
         some = [r for r in rows if r["hit"] == hit]
-        middle = {k: statistics.median(r[k] for r in some) for k in ("found", "measured", "predicted")}
+        middle = {
+            k: statistics.median(r[k] for r in some) for k in ("found", "measured", "predicted", "quiet", "others")
+        }
         out[str(hit)] = {**middle, "ratio": statistics.median(r["predicted"] / r["measured"] for r in some)}
     return out
 

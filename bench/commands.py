@@ -245,7 +245,8 @@ def capacity(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     rows = compare(args.rounds)
     costs, pair = middle(rows)
-    result = {"summary": summary(rows), "costs": vars(costs), "pair": pair, "rounds": rows}
+    found = summary(rows)
+    result = {"summary": found, "costs": vars(costs), "pair": pair, "rounds": rows}
     if args.redis_url:
         result["entries"] = measure(args.redis_url, args.entries)
     machine = Machine(cores=usable_cores(), lanes=usable_cores(), pair=pair)
@@ -253,7 +254,7 @@ def capacity(args: argparse.Namespace) -> int:
     tokens = sum(r["tokens"] for r in rows) / len(rows) / segments
     demand = Demand(per_second=args.per_second, segments=segments, tokens=tokens, hit=0.0)
     result["demand"] = vars(demand)
-    print(plot(result["summary"], costs, machine, demand, args.out / "capacity.png"))
+    print(plot(found, costs, machine, demand, args.out / "capacity.png"))
     (args.out / "capacity.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
-    return 0 if all(abs(r["ratio"] - 1) <= args.within for r in result["summary"].values()) else 1
+    return 0 if all(abs(r["ratio"] - 1) <= args.within for r in found.values()) else 1

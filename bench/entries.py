@@ -31,7 +31,7 @@ def measure(url: str, count: int, reads: int = 2000) -> dict[str, Any]:
         fill(compressor, name, texts)
         compressor.close()  # writes what waits
         keys = list(plain.scan_iter(match=b"*:" + kind + b":*", count=1000))
-        held = [int(plain.memory_usage(k, samples=0)) for k in keys]
+        held = [plain.memory_usage(k, samples=0) or 0 for k in keys]
         values = [int(plain.strlen(k)) for k in keys]
         grown = int(plain.info("memory")["used_memory"]) - empty
         out[name] = {

@@ -74,9 +74,11 @@ def plot(found: dict[str, dict[str, float]], costs: Costs, machine: Machine, dem
         Simulation(costs, machine).closed(mixed(150, round(demand.segments), demand.tokens, h), 8).per_second
         for h in hits
     ]
-    left.plot(hits, simulated, label="simulated, costs of single requests")
-    measured = [(r["found"], r["measured"]) for r in found.values()]
-    left.scatter(*zip(*measured, strict=True), c="tab:red", zorder=3, label="measured")
+    left.plot(hits, simulated, label="simulated, nobody else on the machine")
+    at = [r["found"] for r in found.values()]
+    rings = {"s": 90, "facecolors": "none", "edgecolors": "tab:blue", "label": "simulated, what others left of it"}
+    left.scatter(at, [r["predicted"] for r in found.values()], **rings)
+    left.scatter(at, [r["measured"] for r in found.values()], s=20, c="tab:red", zorder=3, label="measured")
     left.set(yscale="log", xlabel="hit rate", ylabel="requests/s of one process", title="One process, saturated")
     left.legend()
     for cores in (2, 4, 16):

@@ -59,7 +59,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     """From a summary of rounds: medians, and the ratio of what was predicted to what was measured."""
     rows = [{"hit": h, "found": h, "measured": 10.0 + n, "predicted": 11.0} for h in (0.0, 0.5, 0.95) for n in range(3)]
     found = summary(rows)
-    assert found["0.5"] == {"found": 0.5, "measured": 11.0, "predicted": 11.0, "ratio": 1.0}
+    assert (found["0.5"]["measured"], found["0.5"]["ratio"]) == (11.0, 1.0)
     demand = Demand(per_second=1e5, segments=6.0, tokens=150.0, hit=0.0)
     costs = Costs(request=0.004, segment=0.0003, forward=0.001, token=0.0003)
     assert plot(found, costs, Machine(cores=2, lanes=2, pair=1.9), demand, tmp_path / "a.png").stat().st_size > 10_000
