@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from . import shell
 from .settings import Settings, load
 from .telemetry import logs
 
+N = TypeVar("N", int, float)
 USAGE, FAILED = 2, 1  # exit codes: wrong call, right call that failed
 
 
@@ -22,6 +24,24 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
         if not names or name in names:
             note = f"{field.description} [{field.get_default(call_default_factory=True)}]"
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=None, help=note)
+
+
+def between(text: str) -> tuple[int, int]:
+    """`N` or `N-M`; raises ValueError."""
+    least, _, most = text.partition("-")
+    found = int(least), int(most or least)
+    if not 1 <= found[0] <= found[1]:
+        raise ValueError(text)
+    return found
+
+
+def positive(kind: Callable[[str], N]) -> Callable[[str], N]:
+    def number(text: str) -> N:
+        if (found := kind(text)) <= 0:
+            raise ValueError(text)
+        return found
+
+    return number
 
 
 def build() -> argparse.ArgumentParser:
@@ -70,9 +90,33 @@ def build() -> argparse.ArgumentParser:
         p.set_defaults(run=run)
 
     m = sub.add_parser("batch", help="answer a file of requests, resumably")
-    m.add_argument("source", type=Path, help=".jsonl with one request of POST /v1/compress per line, or .parquet")
+    m.add_argument(
+        "source", type=Path, help=".jsonl with one request of POST /v1/compress per line, .parquet, or a folder of them"
+    )
     m.add_argument("target", type=Path, help=".jsonl or .parquet of answers; an unfinished one is continued")
+    m.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="by Ray's actors: of this cluster, or of one's own here",
+    )
+    m.add_argument(
+        "--actors", type=between, metavar="N[-M]", help="how many at least and at most [as there is room for]"
+    )
+    m.add_argument(
+        "--gpus-per-actor", type=positive(float), metavar="X", help="share of a GPU, or GPUs, for each actor"
+    )
+    m.add_argument(
+        "--part-size", type=positive(int), metavar="N", help="requests that an actor answers at a time [500]"
+    )
+    m.add_argument(
+        "--parts-as", choices=("jsonl", "parquet"), help="with --ray and a folder as target: files in it [jsonl]"
+    )
     add_settings(m, "model", "profile", "workers", "concurrency", "models_dir", "readers_dir", "tiktoken_cache")
+    add_settings(
+        m, "redis_url", "cache_bytes", "cache_ttl_seconds", "cache_prefix", "cache_shared", "cache_secret_file"
+    )
     m.set_defaults(run=shell.batch)
 
     w = sub.add_parser("warm", help="score a corpus ahead of its questions, into Redis")

@@ -2,6 +2,7 @@
 
 Answers are in the order of the requests and carry a digest of theirs, so a run that was killed goes on where it
 stopped, and refuses to go on with another input. Parquet is read and written through the same lines (`OUT.lines`).
+The same requests give the same bytes, whoever works on them: `raybatch` writes these very lines.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from laconic.client.wire import BatchAnswer, CompressRequest
+from laconic.client.wire import BatchAnswer, CompressAnswer, CompressRequest
 from laconic.compressors import Compressor
 from laconic.models import Work
 
@@ -35,28 +37,54 @@ def digest(line: str) -> str:
     return hashlib.blake2b(line.strip().encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+def files(path: Path) -> list[Path]:
+    """The file itself, or a folder's .jsonl and .parquet files by name; raises BatchError where it has none."""
+    if not path.is_dir():
+        return [path]
+    if found := sorted(p for p in path.iterdir() if p.suffix in (".jsonl", ".parquet")):
+        return found
+    raise BatchError(f"{path} holds no .jsonl or .parquet file")
+
+
 def requests(path: Path) -> Iterator[str]:
-    """The requests of a .jsonl or .parquet file as JSON lines, blank ones left out; raises BatchError."""
+    """The requests of a .jsonl or .parquet file, or of a folder of them, as JSON lines; raises BatchError."""
+    for file in files(path):
+        yield from (line for _, line in located(file))
+
+
+def located(path: Path, start: int = 0) -> Iterator[tuple[int, str]]:
+    """A file's requests from `start` on, each with where it begins (byte; in Parquet, row), blank lines left out."""
     if path.suffix == ".parquet":
-        yield from rows(path)
+        yield from rows(path, start)
         return
     try:
-        with path.open(encoding="utf-8") as file:
-            yield from (line for line in file if line.strip())
+        with path.open("rb") as file:
+            file.seek(start)
+            for raw in file:
+                line = raw.decode()
+                if line.strip():
+                    yield start, line
+                start += len(raw)
     except UnicodeDecodeError as e:
         raise BatchError(f"{path} is not UTF-8: {e.reason}") from None
     except OSError as e:
         raise BatchError(f"{path}: {e.strerror}") from None
 
 
-def rows(path: Path) -> Iterator[str]:
-    """A Parquet file's rows: columns are the request's fields, null ones left out."""
+def rows(path: Path, start: int = 0) -> Iterator[tuple[int, str]]:
+    """A Parquet file's rows by number: columns are the request's fields, null ones left out."""
     parquet = _parquet()
     try:
         with parquet.ParquetFile(path) as file:
-            for some in file.iter_batches(256):
+            sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+            ends = list(accumulate(sizes))
+            first = bisect_right(ends, start)  # groups before the start are not read
+            number = ends[first - 1] if first else 0
+            for some in file.iter_batches(256, row_groups=range(first, len(sizes))):
                 for row in some.to_pylist():
-                    yield json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False)
+                    if number >= start:
+                        yield number, json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False)
+                    number += 1
     except (OSError, ValueError) as e:
         raise BatchError(f"{path}: {e}") from None
 
@@ -87,15 +115,24 @@ def done(path: Path, lines: Iterator[str]) -> int:
 
 
 def one(compressor: Compressor, number: int, line: str) -> str:
-    """The answer to one request as a line; what is wrong with it is its answer."""
+    """The answer to one request as a line; what is wrong with it is its answer. What a run cost is 0 in it."""
     try:
         body = CompressRequest.model_validate_json(line)
-        made = BatchAnswer(index=number, status=200, answer=answer(compressor, body, f"line-{number}", Work()))
+        found = answer(compressor, body, f"line-{number}", Work())
+        made = BatchAnswer(index=number, status=200, answer=settled(found))
     except Exception as e:  # described, whatever it is: a line must not lose its file
         status, detail = describe(e, f"line-{number}")
         made = BatchAnswer(index=number, status=status, error=detail)
     row = made.model_dump(mode="json", exclude_none=True)
     return json.dumps({"request": digest(line), **row}, ensure_ascii=False) + "\n"
+
+
+def settled(found: CompressAnswer) -> CompressAnswer:
+    """The answer without what depends on the run instead of the request: time, and what the cache happened to hold."""
+    found.usage.compute_ms, found.usage.cache_hits = 0.0, 0
+    for document in found.documents:
+        document.cached = "0/" + document.cached.rpartition("/")[2]
+    return found
 
 
 def progress() -> Any:
@@ -119,7 +156,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterat
 
 def run(compressor: Compressor, source: Path, target: Path, workers: int) -> tuple[int, int]:
     """Answer what is not answered yet, with a progress bar; returns (answers in the file, failures among them)."""
-    lines = target.with_name(target.name + ".lines") if target.suffix == ".parquet" else target
+    lines = lines_of(target)
     total = sum(1 for _ in requests(source))
     begun = done(lines, requests(source))
     todo = islice(enumerate(requests(source)), begun, None)
@@ -130,11 +167,27 @@ def run(compressor: Compressor, source: Path, target: Path, workers: int) -> tup
             out.flush()
             bar.advance(task)
         os.fsync(out.fileno())
-    with lines.open(encoding="utf-8") as answers:
-        failed = sum(json.loads(line)["status"] != 200 for line in answers)
+    return total, finish(lines, target)
+
+
+def lines_of(target: Path) -> Path:
+    """Where the answers of `target` grow line by line."""
+    return target.with_name(target.name + ".lines") if target.suffix == ".parquet" else target
+
+
+def finish(lines: Path, target: Path) -> int:
+    """Make the table, where one is wanted, of all answers; how many of them are errors."""
     if lines != target:
         to_parquet(lines, target)
-    return total, failed
+    return failures(lines)
+
+
+def failures(path: Path) -> int:
+    """How many answers of a file, lines or a table, are errors."""
+    if path.suffix == ".parquet":
+        return sum(s != 200 for s in _parquet().read_table(path, columns=["status"])["status"].to_pylist())
+    with path.open(encoding="utf-8") as answers:
+        return sum(json.loads(line)["status"] != 200 for line in answers)
 
 
 def to_parquet(lines: Path, target: Path) -> None:

@@ -61,14 +61,27 @@ def batch(args: argparse.Namespace, settings: Settings) -> int:
 
     if args.source.resolve() == args.target.resolve():
         return fail("the answers need a file of their own")
+    if args.ray is None and (args.actors or args.gpus_per_actor or args.part_size or args.parts_as):
+        return fail("--actors, --gpus-per-actor, --part-size and --parts-as go with --ray", 2)
     try:
-        compressor = make_compressor(settings)
-        compressor.warm()
-        total, failed = run(compressor, args.source, args.target, settings.concurrency)
+        if args.ray is not None:
+            total, failed = by_ray(args, settings)
+        else:
+            compressor = make_compressor(settings)
+            compressor.warm()
+            total, failed = run(compressor, args.source, args.target, settings.concurrency)
     except (BatchError, ModelError, OSError) as e:
         return fail(str(e))
     print(f"{total} answers in {args.target}, {failed} of them errors")
     return 0 if not failed else 1
+
+
+def by_ray(args: argparse.Namespace, settings: Settings) -> tuple[int, int]:
+    from .raybatch import Pool, run
+
+    least, most = args.actors or (None, None)
+    pool = Pool(address=args.ray, least=least, most=most, gpus=args.gpus_per_actor or 0.0)
+    return run(settings, args.source, args.target, pool, size=args.part_size or 500, kind=args.parts_as or "jsonl")
 
 
 def warm(args: argparse.Namespace, settings: Settings) -> int:
