@@ -57,7 +57,8 @@ def test_entries_are_weighed_in_redis(tmp_path: Path) -> None:
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     """From a summary of rounds: medians, and the ratio of what was predicted to what was measured."""
-    rows = [{"hit": h, "found": h, "measured": 10.0 + n, "predicted": 11.0} for h in (0.0, 0.5, 0.95) for n in range(3)]
+    same = {"predicted": 11.0, "quiet": 11.0, "others": 0.0}
+    rows = [{"hit": h, "found": h, "measured": 10.0 + n, **same} for h in (0.0, 0.5, 0.95) for n in range(3)]
     found = summary(rows)
     assert (found["0.5"]["measured"], found["0.5"]["ratio"]) == (11.0, 1.0)
     demand = Demand(per_second=1e5, segments=6.0, tokens=150.0, hit=0.0)
