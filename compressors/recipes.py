@@ -9,6 +9,8 @@ from typing import Any
 from laconic.models import Model, Scoring
 
 from .cached import CachedScorer, Store, fingerprint
+from .content import LAYOUTS, auto
+from .content.laid import Layout
 from .edu import CachedSegmenter, EduSegmenter
 from .link import WEIGHT
 from .part import Parts
@@ -64,6 +66,15 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         **meaning(card),
     )
     return with_plain(made, model)
+
+
+def _content_parts(layout: Layout) -> Callable[..., Parts]:
+    """Parts of token.v1, over what a layout cuts; what it declines is prose."""
+
+    def build(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
+        return replace(_token_parts(recipe, model, store), content=layout)
+
+    return build
 
 
 def with_plain(made: Parts, model: Model) -> Parts:
@@ -135,6 +146,12 @@ def _ids(model: Model) -> Callable[[str], tuple[int, ...]]:
 
 def _lexical_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
     return Parts(splitter=WholeSplitter(), scorer=LexicalScorer(), unit=recipe.unit)
+
+
+def _content(name: str, summary: str, source: str, layout: Layout | None = None) -> Recipe:
+    """A row of the table: token.v1 over units of the content's structure."""
+    build = _content_parts(layout or LAYOUTS[name])
+    return Recipe(name=name, summary=summary, source=source, unit="word", kind="scorer", build=build, scores="token.1")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -246,6 +263,14 @@ RECIPES: dict[str, Recipe] = {
             unit="sentence",
             kind=None,
             build=_lexical_parts,
+        ),
+        _content(
+            "auto.v1", "each document by what it is: JSON, code, HTML, logs, Markdown or prose", "see those", auto
+        ),
+        _content(
+            "json.v1",
+            "members and items of JSON; what is kept parses again",
+            "TOON-like sampling of arrays; two-step pruning as in HtmlRAG (WWW 2025)",
         ),
     )
 }

@@ -67,6 +67,7 @@ def request(body: CompressRequest) -> Request:
         top_documents=body.top_documents,
         on_over_budget=body.on_over_budget,
         separator=body.separator,
+        marker=body.marker,
     )
 
 
@@ -98,6 +99,8 @@ def document(d: Compressed, body: CompressRequest, given: DocumentBody) -> Docum
         id=d.id,
         text=d.text if "text" in body.returns else None,
         spans=[(s, e) for s, e in d.spans] if "spans" in body.returns else None,
+        marks=[(m.at, m.text) for m in d.marks] if "spans" in body.returns and d.marks else None,
+        recipe=d.kind,
         scores=scores(d) if "scores" in body.returns else None,
         score=round(d.score, 4) if d.score is not None else None,
         tokens_in=d.tokens_in,
@@ -117,7 +120,7 @@ def segments(d: Compressed, text: str) -> list[tuple[int, int, str]]:
 
 def nodes(d: Compressed, text: str) -> list[NodeAnswer]:
     """The document's structure, and what of it was kept."""
-    return [NodeAnswer(**asdict(n)) for n in tree(text, d.units, d.spans)]
+    return [NodeAnswer(**asdict(n)) for n in tree(text, None if d.kind else d.units, d.spans)]
 
 
 def scores(d: Compressed) -> list[tuple[int, int, float]]:

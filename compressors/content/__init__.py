@@ -1,0 +1,20 @@
+"""Content by its structure: one file per kind, each a `Layout`; THE table says which recipe lays out what."""
+
+from __future__ import annotations
+
+from . import json
+from .laid import Laid, Layout
+
+LAYOUTS: dict[str, Layout] = {
+    "json.v1": json.lay,
+}
+
+
+def detect(text: str) -> str | None:
+    return "json.v1"
+
+
+def auto(text: str, marker: str) -> Laid | None:
+    """The layout of what the text is; None for prose."""
+    found = detect(text)
+    return LAYOUTS[found](text, marker) if found else None
