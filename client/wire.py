@@ -87,7 +87,9 @@ class CompressRequest(Body):
     text: Text | None = None
     recipe: Name = "token.v1"
     model: Name | None = None
-    budget: BudgetBody = BudgetBody(rate=0.5)
+    budget: Annotated[BudgetBody, Field(description="where none is named: all of it for meta.v1, else rate 0.5")] = (
+        BudgetBody(rate=0.5)
+    )
     reader: Annotated[Name | None, Field(description="whose tokens count; default: the model's own")] = None
     unit: Literal["token", "word", "phrase", "edu", "sentence"] | None = None
     scope: Annotated[Literal["global", "document"], Field(description="one budget for all, or for each")] = "global"
@@ -139,7 +141,10 @@ class NodeAnswer(Body):
 
 
 class DocumentAnswer(Body):
-    """One document's kept text: exactly its spans (half-open character offsets) joined, its marks between them."""
+    """One document's kept text: exactly its spans (half-open character offsets) joined, its marks between them.
+
+    What `meta.v1` has coded (`recipe` says so) has no spans: `laconic.client.restore(text)` is the source.
+    """
 
     id: str
     text: str | None = None

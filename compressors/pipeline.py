@@ -50,9 +50,7 @@ class Pipeline:
 
     def __call__(self, request: Request) -> Result:
         """Compress; raises InvalidRequest or BudgetUnreachable for what the request itself rules out."""
-        check(request, self.parts)
-        if self.ranker and not asked(request):
-            raise InvalidRequest("a ranker needs a query", param="ranker")
+        check(request, self.parts, self.ranker)
         documents = self._prepare(request)
         total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
         if unchanged := whole(request, total):
@@ -253,8 +251,10 @@ def asked(request: Request) -> bool:
     return bool(request.query and request.query.strip())
 
 
-def check(request: Request, parts: Parts) -> None:
+def check(request: Request, parts: Parts, ranker: Ranker | None = None) -> None:
     """What no stage can answer."""
+    if ranker and not asked(request):
+        raise InvalidRequest("a ranker needs a query", param="ranker")
     budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
     if not parts.calibrated and any(b.kind == "threshold" for b in budgets):
         raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")

@@ -13,7 +13,9 @@ from .content import LAYOUTS, auto
 from .content.laid import Layout
 from .edu import CachedSegmenter, EduSegmenter
 from .link import WEIGHT
+from .lossless import Lossless
 from .part import Parts
+from .pipeline import Pipeline
 from .score_dspc import Dspc
 from .score_ehpc import Ehpc
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
@@ -44,6 +46,8 @@ class Recipe:
     unit: UnitName
     kind: str | None
     build: Callable[[Recipe, Model | None, Store | None], Parts]
+    pipeline: type[Pipeline] = Pipeline
+    rate: float = 0.5  # the budget of a request that names none
     scores: str = ""  # version of how scores are made: recipes of one version share what is cached
 
 
@@ -264,8 +268,28 @@ RECIPES: dict[str, Recipe] = {
             kind=None,
             build=_lexical_parts,
         ),
+        Recipe(
+            name="meta.v1",
+            summary="no model, nothing lost: what comes again is said once, in a dictionary before the text",
+            source="Lossless Token Sequence Compression via Meta-Tokens (2025)",
+            unit="sentence",
+            kind=None,
+            build=_lexical_parts,
+            pipeline=Lossless,
+            rate=1.0,
+        ),
         _content(
             "auto.v1", "each document by what it is: JSON, code, HTML, logs, Markdown or prose", "see those", auto
+        ),
+        _content(
+            "code.v1",
+            "programs by their syntax: signatures with what matters in them; what is kept parses again",
+            "LongCodeZip (ASE 2025), functions first, then what they hold",
+        ),
+        _content(
+            "log.v1",
+            "lines folded by template, with counts; errors and what the query names are kept",
+            "Drain (ICWS 2017), in spirit",
         ),
         _content(
             "json.v1",

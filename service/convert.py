@@ -15,6 +15,7 @@ from laconic.client.wire import (
     UsageAnswer,
 )
 from laconic.compressors import (
+    RECIPES,
     Budget,
     Compressed,
     Document,
@@ -39,6 +40,12 @@ def budget(body: BudgetBody) -> Budget:
     return Budget(kind="threshold", value=body.threshold or 0.0)
 
 
+def usual(recipe: str) -> Budget:
+    """The budget of a request that names none."""
+    known = RECIPES.get(recipe)
+    return Budget(kind="rate", value=known.rate if known else 0.5)
+
+
 def request(body: CompressRequest) -> Request:
     """Raises InvalidRequest where two documents share an id."""
     documents = [
@@ -58,7 +65,7 @@ def request(body: CompressRequest) -> Request:
         raise InvalidRequest("two documents have the same id", param="documents")
     return Request(
         documents=documents,
-        budget=budget(body.budget),
+        budget=budget(body.budget) if "budget" in body.model_fields_set else usual(body.recipe),
         query=body.query,
         keep=Keep(**body.keep.model_dump()),
         unit=body.unit,
@@ -120,7 +127,12 @@ def segments(d: Compressed, text: str) -> list[tuple[int, int, str]]:
 
 def nodes(d: Compressed, text: str) -> list[NodeAnswer]:
     """The document's structure, and what of it was kept."""
-    return [NodeAnswer(**asdict(n)) for n in tree(text, None if d.kind else d.units, d.spans)]
+    return [NodeAnswer(**asdict(n)) for n in tree(text, None if d.kind else d.units, d.spans or whole(d, text))]
+
+
+def whole(d: Compressed, text: str) -> list[Span]:
+    """All of a document that was coded: it has no spans, and nothing of it is lost."""
+    return [Span(0, len(text))] if d.kind and d.text and not d.spans else []
 
 
 def scores(d: Compressed) -> list[tuple[int, int, float]]:

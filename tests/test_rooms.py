@@ -19,7 +19,7 @@ ROOTS = {
 MAY = {
     "client": set(),
     "models": set(),
-    "compressors": {"laconic.models"},
+    "compressors": {"laconic.models", "laconic.client.coded"},  # what coded text is: who reads it needs no more
     "service": {
         *("laconic.compressors", "laconic.models", "laconic.bench.__main__"),
         *("laconic.client.latents", "laconic.client.wire", "laconic.client.wire_latents"),
