@@ -195,6 +195,20 @@ def latents(args: argparse.Namespace) -> int:
     return 0
 
 
+def needles(args: argparse.Namespace) -> int:
+    from .needles import measure, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    kinds = [*args.kinds, *["pairs"] * (args.data is not None and "pairs" not in args.kinds)]
+    given = {k: getattr(args, k) for k in ("cases", "slow", "rate", "seed", "data")}
+    result = measure(Compressor(), kinds, **given)
+    (args.out / "needles.json").write_text(json.dumps(result, indent=1))
+    (args.out / "needles.md").write_text(table(result))
+    print(table(result))
+    print(json.dumps(result))
+    return 0
+
+
 def card(args: argparse.Namespace) -> int:
     from .card import page
     from .card_lm import page as page_lm

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from . import json
+from . import code, json, log
 from .laid import Laid, Layout
 
 LAYOUTS: dict[str, Layout] = {
+    "code.v1": code.lay,
     "json.v1": json.lay,
+    "log.v1": log.lay,
 }
 
 

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..score_lexical import bm25
+from ..score_lexical import bm25, terms
 from ..score_token import identifiers
 from ..types import Mark, Span, Units
 
 WIDEST = 60_000  # characters of one document's view that a model reads beside a query: about fifteen thousand tokens
+FEW, RARE = 20, 0.02  # units, or a share of them, that a rare word stands in at most
 PEAK = 0.25  # share of a unit's best pieces that its score is the mean of: one field of a record decides
 
 
@@ -43,6 +44,8 @@ class Laid:
     view: str  # what a scorer reads: no markup, one run after the other
     views: Units  # those runs, tiling the view; empty for units that a scorer does not read
     form: Form
+    blocks: np.ndarray | None = None  # int64 [N], what is read together or not at all: a function; None: each alone
+    echoes: np.ndarray | None = None  # bool [N], what repeats others: read only where a query names something in it
 
 
 Layout = Callable[[str, str], "Laid | None"]
@@ -61,22 +64,54 @@ def narrowed(laid: Laid, query: str | None, widest: int = WIDEST) -> Laid:
     """Of a large document only what shares words with the query is left for the model to read.
 
     The first of two steps, as in HtmlRAG (Tan et al., WWW 2025, §3.4). What is not read keeps the order that BM25 gives
-    it, below everything that is.
+    it, below everything that is. Echoes are read only where a rare word of the query stands in them.
     """
-    if len(laid.view) <= widest or not (query and query.strip()):
+    query = query if query and query.strip() else ""
+    if laid.echoes is None and (len(laid.view) <= widest or not query):
         return laid
     texts = [laid.view[a:b] for a, b in zip(laid.views.starts.tolist(), laid.views.ends.tolist(), strict=True)]
+    score = lexical(query, texts, laid.blocks)
+    inside = np.array([bool(t) for t in texts])
+    if laid.echoes is not None:
+        inside &= ~laid.echoes | naming(query, texts)
+    size = np.where(inside, [len(t) for t in texts], 0)
+    if query and size.sum() > widest:
+        best = np.lexsort((np.arange(len(score)), -(score + (0 if laid.blocks is not None else laid.prior)), ~inside))
+        inside[best] &= np.cumsum(size[best]) <= widest
+    view, views = view_of([t if keep else "" for t, keep in zip(texts, inside.tolist(), strict=True)])
+    return replace(laid, view=view, views=views, prior=np.where(inside, laid.prior, laid.prior + score))
+
+
+def lexical(query: str, texts: Sequence[str], blocks: np.ndarray | None) -> np.ndarray:
+    """BM25 of each unit's text and of its block; what has an identifier of the query is above all. float64 [N]"""
     read = [n for n, t in enumerate(texts) if t]
-    score = np.zeros(len(texts))
+    score, named = np.zeros(len(texts)), np.zeros(len(texts))
     score[read] = bm25(query, [texts[n] for n in read])
     for name in identifiers(query):
-        score[[n for n in read if name in texts[n]]] += 1000
-    best = np.lexsort((np.arange(len(score)), -(score + laid.prior)))
-    size = np.array([len(t) for t in texts])
-    inside = np.zeros(len(texts), bool)
-    inside[best] = np.cumsum(size[best]) <= widest
-    view, views = view_of([t if keep else "" for t, keep in zip(texts, inside, strict=True)])
-    return replace(laid, view=view, views=views, prior=np.where(inside, laid.prior, laid.prior + score))
+        named[[n for n in read if name in texts[n]]] += 1000
+    if blocks is None or not query:
+        return score + named
+    _, block = np.unique(blocks, return_inverse=True)
+    joined: list[list[str]] = [[] for _ in range(int(block.max(initial=-1)) + 1)]
+    for n in read:
+        joined[block[n]].append(texts[n])
+    best = np.zeros(len(joined))
+    np.maximum.at(best, block, named)
+    own: np.ndarray = score / 100 + (best + bm25(query, ["".join(j) for j in joined]))[block]
+    return own
+
+
+def naming(query: str, texts: Sequence[str]) -> np.ndarray:
+    """Which texts hold a word of the query that few of them do, bool [N]."""
+    wanted, out = set(terms(query)), np.zeros(len(texts), bool)
+    found: dict[str, list[int]] = {}
+    for n, text in enumerate(texts) if wanted else ():
+        for word in wanted.intersection(terms(text)):
+            found.setdefault(word, []).append(n)
+    for at in found.values():
+        if len(at) <= max(FEW, RARE * len(texts)):
+            out[at] = True
+    return out
 
 
 def peaks(units: Units, pieces: np.ndarray, keep: np.ndarray, lowest: float) -> np.ndarray:
