@@ -52,7 +52,7 @@ def tik() -> TiktokenReader:
     return TiktokenReader("tiny", tiktoken.Encoding("t", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(text=awkward)
 def test_every_text_comes_back(reader: HfReader, tik: TiktokenReader, text: str) -> None:
     """Restored, every coded text is the source, also one that was coded before or is full of names and openings."""

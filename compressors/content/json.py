@@ -125,7 +125,7 @@ class Cut:
             if node.parent >= 0:
                 prior[n] = max(prior[n], prior[node.parent])
             kind = self.text[node.value]
-            if kind not in '[{"' or node.end - node.value <= max(self.whole, WHOLE * (node.parent >= 0)):
+            if self._whole(n):
                 self._unit(n, node.start, node.end, head, self._plain(node.start + node.lead, node.end), prior[n])
             elif kind == '"':
                 self._string(n, head, prior[n])
@@ -133,6 +133,13 @@ class Cut:
                 opened = self._unit(n, node.start, node.value + 1, head, "", 0.0)
                 todo.append((n, opened, True))
                 todo += [(c, opened, False) for c in reversed(self.children[n])]
+
+    def _whole(self, n: int) -> bool:
+        """Whether a node is kept or dropped as one."""
+        node = self.nodes[n]
+        if self.text[node.value] not in '[{"':
+            return True
+        return node.end - node.value <= max(self.whole, WHOLE * (node.parent >= 0))
 
     def _unit(self, n: int, start: int, end: int, head: int, read: str, prior: float, *, member: bool = True) -> int:
         node = self.nodes[n]
