@@ -209,6 +209,19 @@ def needles(args: argparse.Namespace) -> int:
     return 0
 
 
+def lossless(args: argparse.Namespace) -> int:
+    from .lossless import measure, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    reader = Compressor(readers_dir=args.readers_dir).reader(args.reader)
+    result = measure(reader, args.files, args.longest, args.each, args.generated)
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    (args.out / "table.md").write_text(table(result) + "\n")
+    print(table(result))
+    print(json.dumps(result))
+    return 0 if all(r["restored"] == r["documents"] for r in result["kinds"].values()) else 1
+
+
 def card(args: argparse.Namespace) -> int:
     from .card import page
     from .card_lm import page as page_lm
