@@ -412,7 +412,17 @@ def test_no_text_breaks_it_and_everything_kept_is_the_text(text: str, marker: st
         assert all(0 <= m.at <= len(text) for m in marks)
 
 
-@pytest.mark.parametrize("text", ["{" * 100_000, "def f(\n" * 30_000, "a = [" * 20_000, "((((" * 20_000 + ";\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 100_000,
+        "def f(\n" * 30_000,
+        "a = [" * 20_000,
+        "((((" * 20_000 + ";\n",
+        "/* \n" * 9_000,
+        PYTHON + "/* \n" * 9_000,
+    ],
+)
 def test_nesting_without_end_takes_no_time(text: str) -> None:
     start = time.perf_counter()
     code.lay(text, "…")

@@ -88,7 +88,7 @@ class Walk:
             return
         if block < 0 and b - a <= BLOCK and "\n" in self.text[a:b]:
             block, self.cut.blocks = self.cut.blocks, self.cut.blocks + 1
-        inners = self.inners(node) if depth < DEEPEST and (self.cut.begins_line(a) or not self.language.filler) else []
+        inners = self.inners(node) if depth < DEEPEST and (not self.language.filler or self.cut.begins_line(a)) else []
         if inners:
             self.parts(node, a, b, inners, group, body, block, depth)
             return

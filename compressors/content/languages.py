@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +17,12 @@ from tree_sitter import Language as Grammar
 from tree_sitter import Parser, Tree
 
 HEAD = 20_000  # characters that say which language it is
-MOST = 4_000_000  # characters that are parsed; more is cut by indentation
+MOST = 2_000_000  # characters that are parsed; more is cut by indentation
 WRONG = 0.2  # share of the head in which a grammar may find errors
 TRIED = 4  # grammars that parse the head, at most
+CHUNK, AGAIN = 256, 20  # bytes that a grammar reads at once, and how often each, on average; programs take 1 to 6
+FOREIGN = 500  # lines of `/*` with which Python's grammar takes a second or more, squared
+PATIENCE = 1.0  # seconds for a parse, and as many for each 200,000 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +192,28 @@ def grammar(language: Language) -> Grammar:
     return Grammar(getattr(module, language.function)())
 
 
-def parse(language: Language, text: str) -> Tree:
-    """The text's tree; it always has one. Offsets are bytes of UTF-8."""
-    tree = Parser(grammar(language)).parse(text.encode())
-    assert tree is not None  # there is a grammar, and nothing that would stop it
-    return tree
+def parse(language: Language, text: str) -> Tree | None:
+    """The text's tree, offsets in bytes of UTF-8; None where the grammar's recovery from errors takes too long.
+
+    Two things can: reading ahead to the end again and again, which is counted, and long stacks, which only a clock
+    shows. It allows twenty times what programs take. One case neither sees: Python's grammar over C comments.
+    """
+    if language.comment == "#" and text.count("\n/*") > FOREIGN:
+        return None
+    data = memoryview(text.encode())
+    reads, most = 0, AGAIN * (len(data) // CHUNK + 8)
+    end = time.monotonic() + PATIENCE * (1 + len(data) / 200_000)
+
+    def read(at: int, point: object) -> memoryview:
+        nonlocal reads
+        reads += 1
+        return data[at : at + CHUNK if reads <= most else at]
+
+    try:
+        tree = Parser(grammar(language)).parse(read, progress_callback=lambda at, wrong: time.monotonic() > end)
+    except ValueError:  # the clock
+        return None
+    return tree if reads <= most else None
 
 
 def language_of(text: str) -> Language | None:
@@ -204,9 +226,9 @@ def language_of(text: str) -> Language | None:
     return best if best and wrong[best] <= WRONG else None
 
 
-def errors(tree: Tree) -> int:
-    """Bytes in what the grammar could not place, and one for each token that it missed."""
-    return sum(max(1, b - a) for a, b in faults(tree))
+def errors(tree: Tree | None) -> int:
+    """Bytes in what the grammar could not place, and one for each token that it missed; without a tree, no end."""
+    return sum(max(1, b - a) for a, b in faults(tree)) if tree else sys.maxsize
 
 
 def faults(tree: Tree) -> Iterator[tuple[int, int]]:

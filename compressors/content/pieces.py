@@ -15,6 +15,8 @@ import numpy as np
 from ..types import Mark, Units
 from .laid import Laid, Rendered, spans_between, view_of
 
+FAR = 400  # characters of indentation, at most
+
 
 @dataclass(slots=True, kw_only=True)
 class Piece:
@@ -66,7 +68,9 @@ class Cut:
         return True
 
     def begins_line(self, at: int) -> bool:
-        return not self.text[self.text.rfind("\n", 0, at) + 1 : at].strip()
+        """Whether only white space stands before a place in its line; no more than FAR characters of it."""
+        line = self.text[max(0, at - FAR) : at]
+        return not line[line.rfind("\n") + 1 :].strip() and ("\n" in line or at <= FAR)
 
     def found(self, group: int) -> int:
         """The group that a group is part of by now."""
