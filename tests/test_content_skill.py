@@ -64,7 +64,7 @@ def test_the_pipeline_keeps_the_rules(compressor: Compressor) -> None:
     """At half of the tokens name, description, link and rules are there, and the background is not."""
     request = Request(documents=[Document(text=SAMPLE)], budget=Budget(kind="rate", value=0.5))
     result = compressor(request, recipe="skill.v1")
-    for said in ("name: release-notes", "description: Writes", "(references/labels.md)", "Never mention"):
+    for said in ("name: release-notes", "description: Writes", "`references/labels.md`", "Never mention"):
         assert said in result.text
     assert "by hand" not in result.text
     assert result.documents[0].kind == "skill.v1"
