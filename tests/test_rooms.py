@@ -56,6 +56,7 @@ HEAVY = {
     },
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
+    "tree_sitter": {"compressors/content/code", "compressors/content/languages"},
     "opentelemetry": {"service/tracing"},
     "mcp": {"service/mcp_server"},
     "redis": {"service/cache"},
