@@ -113,7 +113,8 @@ class Folded:
         warned = np.array([_WARNING.search(line[:120]) is not None for line in self.lines])
         counts = np.bincount(self.template)[self.template]
         rare = (counts <= FEW) & (len(self.lines) > 10 * FEW)
-        return np.maximum(ERROR * wrong, WARNING * warned) + RARE * rare
+        worth: np.ndarray = np.maximum(ERROR * wrong, WARNING * warned) + RARE * rare
+        return worth
 
     def form(self, kept: np.ndarray, marker: str) -> Rendered:
         """Kept lines; the first of each template says how many it stands for."""
