@@ -292,9 +292,29 @@ RECIPES: dict[str, Recipe] = {
             "Drain (ICWS 2017), in spirit",
         ),
         _content(
+            "html.v1",
+            "blocks and sentences of a page inside their tags; scripts, styles and attributes go",
+            "two-step block-tree pruning: HtmlRAG (WWW 2025)",
+        ),
+        _content(
+            "markdown.v1",
+            "sentences, items, rows and code under their headings, parents, headers and fences",
+            "two-step pruning as in HtmlRAG (WWW 2025)",
+        ),
+        _content(
             "json.v1",
             "members and items of JSON; what is kept parses again",
             "TOON-like sampling of arrays; two-step pruning as in HtmlRAG (WWW 2025)",
+        ),
+        _content(
+            "skill.v1",
+            "instruction files: front matter, links and rules first, examples and background last",
+            "Agent Skills (SKILL.md), AGENTS.md",
+        ),
+        _content(
+            "tools.v1",
+            "definitions of tools: those a query needs, each with its whole schema; descriptions by sentences",
+            "JSON Schema; the shapes of OpenAI, Anthropic and the Model Context Protocol",
         ),
     )
 }
