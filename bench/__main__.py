@@ -1,17 +1,30 @@
-"""`laconic bench quality --data DIR`, `peers`, `budgets`, `latency`, `cache`: tables, plots, a last line of JSON."""
+"""`laconic bench WHAT`: tables, plots, a last line of JSON; `laconic bench --help` lists what there is."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import commands
+
+
+Subs = Any  # what argparse's add_subparsers gives
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="laconic bench", description=__doc__)
     sub = parser.add_subparsers(dest="what", required=True)
+    for add in (kept, costs, learned, shaped):
+        add(sub)
+    args = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = getattr(commands, args.what)
+    return run(args)
+
+
+def kept(sub: Subs) -> None:
+    """What is kept, and what scores mean."""
     q = sub.add_parser("quality", help="evidence and answers kept, beside baselines")
     q.add_argument("--data", type=Path, required=True, help="folder of NAME.passages/queries.jsonl.xz")
     q.add_argument("--out", type=Path, default=Path("build/quality"), help="report.md, tables, plots, figures.json")
@@ -23,28 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     q.add_argument("--profile", default="cpu-int8")
     q.add_argument("--recipes", nargs="+", default=[], help="only these recipes")
     q.add_argument("--only-ours", action="store_true", help="without the baselines")
-    p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
-    p.add_argument("--out", type=Path, default=Path("build/peers"))
-    p.add_argument("--documents", type=int, default=64)
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--long", action="store_true", help="LongLLMLingua instead of LLMLingua-2")
-    y = sub.add_parser("parity", help="legacy mode beside the llmlingua package: equal strings over random settings")
-    y.add_argument("--cases", type=int, default=500)
-    y.add_argument("--seed", type=int, default=1)
-    b = sub.add_parser("budgets", help="are budgets met, and used, over random requests")
-    b.add_argument("--requests", type=int, default=1000)
-    b.add_argument("--readers-dir", type=Path, default=None, help="count in every reader of this folder too")
-    t = sub.add_parser("latency", help="a service alone, saturated, and overloaded with open-loop arrivals")
-    t.add_argument("--url", default=None, help="a running service; default: one is started")
-    t.add_argument("--seconds", type=float, default=60, help="of overload")
-    t.add_argument("--overload", type=float, default=2.0, help="arrivals as a multiple of what it can do")
-    t.add_argument("--timeout-ms", type=int, default=3000, help="deadline of every request")
-    t.add_argument("--out", type=Path, default=Path("build/latency"))
-    c = sub.add_parser("cache", help="what the cache is worth: identical bytes, time, reuse after edits, memory")
-    c.add_argument("--cases", type=int, default=10_000, help="random requests compared with the cache off")
-    c.add_argument("--rounds", type=int, default=20, help="timed requests of each kind")
-    c.add_argument("--inserts", type=int, default=1_000_000, help="into the first tier, to see what it holds")
-    c.add_argument("--redis-url", default=None, help="a Redis to time the second tier with")
     a = sub.add_parser("calibrate", help="what scores mean: probabilities, and thresholds for a wanted recall")
     a.add_argument(
         "--data", type=Path, required=True, help="folder of training sets: only groups never trained on are read"
@@ -75,6 +66,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     e.add_argument("--profile", default="cpu-int8")
     e.add_argument("--models-dir", type=Path, default=None)
     e.add_argument("--write", type=Path, default=None, help="model folder whose card gets the result")
+    d = sub.add_parser("card", help="a model's card as a page")
+    d.add_argument("folder", type=Path, help="model folder")
+    d.add_argument("--out", type=Path, required=True, help="file to write")
+    d.add_argument("--quality", type=Path, nargs="*", default=[], help="figures.json in int8, and the same in fp32")
+
+
+def costs(sub: Subs) -> None:
+    """What it costs, alone, beside others, in numbers."""
+    p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
+    p.add_argument("--out", type=Path, default=Path("build/peers"))
+    p.add_argument("--documents", type=int, default=64)
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--long", action="store_true", help="LongLLMLingua instead of LLMLingua-2")
+    y = sub.add_parser("parity", help="legacy mode beside the llmlingua package: equal strings over random settings")
+    y.add_argument("--cases", type=int, default=500)
+    y.add_argument("--seed", type=int, default=1)
+    b = sub.add_parser("budgets", help="are budgets met, and used, over random requests")
+    b.add_argument("--requests", type=int, default=1000)
+    b.add_argument("--readers-dir", type=Path, default=None, help="count in every reader of this folder too")
+    t = sub.add_parser("latency", help="a service alone, saturated, and overloaded with open-loop arrivals")
+    t.add_argument("--url", default=None, help="a running service; default: one is started")
+    t.add_argument("--seconds", type=float, default=60, help="of overload")
+    t.add_argument("--overload", type=float, default=2.0, help="arrivals as a multiple of what it can do")
+    t.add_argument("--timeout-ms", type=int, default=3000, help="deadline of every request")
+    t.add_argument("--out", type=Path, default=Path("build/latency"))
+    c = sub.add_parser("cache", help="what the cache is worth: identical bytes, time, reuse after edits, memory")
+    c.add_argument("--cases", type=int, default=10_000, help="random requests compared with the cache off")
+    c.add_argument("--rounds", type=int, default=20, help="timed requests of each kind")
+    c.add_argument("--inserts", type=int, default=1_000_000, help="into the first tier, to see what it holds")
+    c.add_argument("--redis-url", default=None, help="a Redis to time the second tier with")
+    k = sub.add_parser("capacity", help="what single requests cost, a simulation of many, and a saturated service")
+    k.add_argument("--rounds", type=int, default=3)
+    k.add_argument("--redis-url", default=None, help="an empty Redis, to measure what entries and reads cost")
+    k.add_argument("--entries", type=int, default=200, help="requests of five passages that fill it")
+    k.add_argument("--per-second", type=float, default=1e5, help="requests that the plotted fleet serves")
+    k.add_argument("--within", type=float, default=0.2, help="share by which a prediction may be off")
+    k.add_argument("--out", type=Path, default=Path("build/capacity"))
+
+
+def learned(sub: Subs) -> None:
+    """What language models and soft compressors have learned."""
     m = sub.add_parser("lm", help="perplexity, size and speed of the embedded language model")
     m.add_argument("--data", type=Path, required=True, help="folder of wikipedia.jsonl.xz")
     m.add_argument("--model", default="laconic-lm")
@@ -93,23 +125,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     z.add_argument("--rate", type=int, default=4)
     z.add_argument("--rounds", type=int, default=3)
     z.add_argument("--threads", type=int, default=2, help="of the decoder")
-    for costs in (s, z):
-        costs.add_argument("--out", type=Path, default=Path("build/soft"), help="figures and plots")
+    for timed in (s, z):
+        timed.add_argument("--out", type=Path, default=Path("build/soft"), help="figures and plots")
     s.add_argument("--models-dir", type=Path, default=None)
-    k = sub.add_parser("capacity", help="what single requests cost, a simulation of many, and a saturated service")
-    k.add_argument("--rounds", type=int, default=3)
-    k.add_argument("--redis-url", default=None, help="an empty Redis, to measure what entries and reads cost")
-    k.add_argument("--entries", type=int, default=200, help="requests of five passages that fill it")
-    k.add_argument("--per-second", type=float, default=1e5, help="requests that the plotted fleet serves")
-    k.add_argument("--within", type=float, default=0.2, help="share by which a prediction may be off")
-    k.add_argument("--out", type=Path, default=Path("build/capacity"))
-    d = sub.add_parser("card", help="a model's card as a page")
-    d.add_argument("folder", type=Path, help="model folder")
-    d.add_argument("--out", type=Path, required=True, help="file to write")
-    d.add_argument("--quality", type=Path, nargs="*", default=[], help="figures.json in int8, and the same in fp32")
-    args = parser.parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = getattr(commands, args.what)
-    return run(args)
+
+
+def shaped(sub: Subs) -> None:
+    """Content with structure, and what loses nothing."""
+    n = sub.add_parser("needles", help="one entry that a query asks for in a long module, log, array or page")
+    n.add_argument("--kinds", nargs="+", default=["modules", "logs", "arrays", "pages"], help="of these, and pairs")
+    n.add_argument("--cases", type=int, default=100)
+    n.add_argument("--slow", type=int, default=10, help="cases that token.v1 reads too")
+    n.add_argument("--rate", type=float, default=0.1)
+    n.add_argument("--seed", type=int, default=1)
+    n.add_argument("--data", type=Path, default=None, help="folder of kv-retrieval.*.jsonl.xz, for the kind pairs")
+    n.add_argument("--out", type=Path, default=Path("build/needles"), help="needles.json and needles.md")
+    o = sub.add_parser("lossless", help="are texts restored to the letter, and what does a dictionary save?")
+    o.add_argument("files", type=Path, nargs="*", help="files, and folders of them")
+    o.add_argument("--longest", type=int, default=20_000, help="characters of a document")
+    o.add_argument("--each", type=int, default=4000, help="documents of a kind at most")
+    o.add_argument("--generated", type=int, default=500, help="logs, and JSON texts, that are made")
+    o.add_argument("--reader", default=None)
+    o.add_argument("--readers-dir", type=Path, default=None)
+    o.add_argument("--out", type=Path, default=Path("build/lossless"), help="figures.json and table.md")
+    r = sub.add_parser("content", help="auto.v1 over real files: what is kept parses, budgets are met, nothing breaks")
+    r.add_argument("files", type=Path, nargs="+", help="folders of files")
+    r.add_argument("--count", type=int, default=200, help="files of a kind")
+    r.add_argument("--longest", type=int, default=100_000, help="characters of a file at most")
+    r.add_argument("--out", type=Path, default=Path("build/content"), help="figures.json and table.md")
+    w = sub.add_parser("page", help="the examples of a page of the documentation, filled in again")
+    w.add_argument("page", type=Path)
+    k = sub.add_parser("detection", help="is each file's text seen for what it is, without its name")
+    k.add_argument("--files", type=Path, nargs="+", required=True, help="folders of files, their kinds by suffix")
+    k.add_argument("--data", type=Path, default=None, help="folder of passages, for prose")
+    k.add_argument("--count", type=int, default=300, help="files of each kind")
+    k.add_argument("--seed", type=int, default=1, help="another draw of files")
 
 
 if __name__ == "__main__":

@@ -201,6 +201,65 @@ def latents(args: argparse.Namespace) -> int:
     return 0
 
 
+def needles(args: argparse.Namespace) -> int:
+    from .needles import measure, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    kinds = [*args.kinds, *["pairs"] * (args.data is not None and "pairs" not in args.kinds)]
+    given = {k: getattr(args, k) for k in ("cases", "slow", "rate", "seed", "data")}
+    result = measure(Compressor(), kinds, **given)
+    (args.out / "needles.json").write_text(json.dumps(result, indent=1))
+    (args.out / "needles.md").write_text(table(result))
+    print(table(result))
+    print(json.dumps(result))
+    return 0
+
+
+def lossless(args: argparse.Namespace) -> int:
+    from .lossless import measure, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    reader = Compressor(readers_dir=args.readers_dir).reader(args.reader)
+    result = measure(reader, args.files, args.longest, args.each, args.generated)
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    (args.out / "table.md").write_text(table(result) + "\n")
+    print(table(result))
+    print(json.dumps(result))
+    return 0 if all(r["restored"] == r["documents"] for r in result["kinds"].values()) else 1
+
+
+def content(args: argparse.Namespace) -> int:
+    from .content import measure, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    result = measure(Compressor(), args.files, args.count, args.longest)
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    (args.out / "table.md").write_text(table(result) + "\n")
+    print(table(result))
+    print(json.dumps(result))
+    return 1 if result["faults"] else 0
+
+
+def page(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from .page import filled
+
+    args.page.write_text(filled(args.page.read_text(), Path.cwd(), Compressor()))
+    print(args.page)
+    return 0
+
+
+def detection(args: argparse.Namespace) -> int:
+    from .detection import measure, table
+
+    result = measure(args.files, args.count, args.data, args.seed)
+    print(table(result))
+    print("\n".join(f"{kind} taken for {found}: {path}" for kind, found, path in result["wrong"]))
+    print(json.dumps(result))
+    return 0
+
+
 def card(args: argparse.Namespace) -> int:
     from .card import page
     from .card_lm import page as page_lm

@@ -5,6 +5,7 @@ Made for frameworks: `langchain`, `middleware`, `llamaindex`, `haystack`. For la
 
 from .bodies import FAIL_OPEN
 from .client import AsyncClient, Client
+from .coded import restore
 from .core import Health
 from .errors import (
     DeadlineExceeded,
@@ -42,4 +43,5 @@ __all__ = [
     "TooLarge",
     "Unauthorized",
     "Unavailable",
+    "restore",
 ]

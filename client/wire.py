@@ -87,7 +87,9 @@ class CompressRequest(Body):
     text: Text | None = None
     recipe: Name = "token.v1"
     model: Name | None = None
-    budget: BudgetBody = BudgetBody(rate=0.5)
+    budget: Annotated[BudgetBody, Field(description="where none is named: all of it for meta.v1, else rate 0.5")] = (
+        BudgetBody(rate=0.5)
+    )
     reader: Annotated[Name | None, Field(description="whose tokens count; default: the model's own")] = None
     unit: Literal["token", "word", "phrase", "edu", "sentence"] | None = None
     scope: Annotated[Literal["global", "document"], Field(description="one budget for all, or for each")] = "global"
@@ -98,6 +100,9 @@ class CompressRequest(Body):
     ] = None
     top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
+    marker: Annotated[
+        Text, Field(max_length=40, description="what stands where content recipes left something out; empty: nothing")
+    ] = "…"
     on_over_budget: Literal["error", "warn"] = "error"
     timeout_ms: Timeout = None
     returns: Annotated[
@@ -136,11 +141,18 @@ class NodeAnswer(Body):
 
 
 class DocumentAnswer(Body):
-    """One document's kept text: exactly its spans (half-open character offsets) joined."""
+    """One document's kept text: exactly its spans (half-open character offsets) joined, its marks between them.
+
+    What `meta.v1` has coded (`recipe` says so) has no spans: `laconic.client.restore(text)` is the source.
+    """
 
     id: str
     text: str | None = None
     spans: list[tuple[int, int]] | None = None
+    marks: Annotated[
+        list[tuple[int, str]] | None, Field(description="offset and text of what is not the source's, with `spans`")
+    ] = None
+    recipe: Annotated[str | None, Field(description="what cut it by its structure, where that was not prose")] = None
     scores: Annotated[list[tuple[int, int, float]] | None, Field(description="start, end, score of each unit")] = None
     score: Annotated[float | None, Field(description="probability that it answers the query")] = None
     segments: Annotated[

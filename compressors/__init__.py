@@ -1,5 +1,7 @@
 """Text in, less text out: `split → score → select → render`, and the table of recipes."""
 
+from laconic.client.coded import restore
+
 from .compressor import Compressor
 from .latent import LatentEncoder, Latents
 from .part import Parts
@@ -58,6 +60,7 @@ __all__ = [
     "Units",
     "UnknownName",
     "parts",
+    "restore",
     "segment_id",
     "tree",
 ]

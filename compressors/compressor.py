@@ -85,7 +85,7 @@ class Compressor:
     ) -> Pipeline:
         """The bound pipeline; raises UnknownName."""
         bound = parts(recipe, self.model_of(recipe, model), self.store)
-        return Pipeline(bound, self.reader(reader), self.ranker(ranker) if ranker else None)
+        return RECIPES[recipe].pipeline(bound, self.reader(reader), self.ranker(ranker) if ranker else None)
 
     def ranker(self, name: str) -> Ranker:
         """What ranks documents in the place of a recipe's own scores: `bm25`, or a model. Raises UnknownName."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .content.laid import Layout
 from .stages import Scorer, Segmenter, Splitter
 from .types import Budget, UnitName
 
@@ -32,6 +33,7 @@ class Parts:
     segmenter: Segmenter | None = None  # of discourse units
     spread: float = 0.0  # raises the best document, lowers the last, the others between (see rank.spread)
     link: float = 0.0  # logits that a document named by a relevant sentence is raised by, with a query
+    content: Layout | None = None  # cuts documents by their structure, where they have one
     depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
 
     def probability(self, scores: np.ndarray) -> np.ndarray:

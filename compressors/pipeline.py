@@ -10,14 +10,15 @@ import numpy as np
 
 from . import units as cutting
 from .allocate import allocate
+from .content.laid import Laid, narrowed, peaks
 from .edu import assemble, depth, inside
 from .forced import forced
 from .link import link
 from .part import Parts, sigmoid
 from .phrases import phrases
 from .rank import arrange, by_relevance, spread
-from .render import join, spans_of
-from .select import Piece
+from .render import join, render, spans_of
+from .select import Piece, with_heads
 from .stages import Ranker, Reader
 from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, Units
 
@@ -33,6 +34,12 @@ class Prepared:
     sentences: Units
     token_spans: np.ndarray
     tokens_in: int
+    laid: Laid | None = None  # where it was cut by its structure
+
+    @property
+    def read(self) -> tuple[str, Units]:
+        """The text that scorers see, and what its segments are made of."""
+        return (self.laid.view, self.laid.views) if self.laid else (self.text, self.sentences)
 
 
 class Pipeline:
@@ -43,14 +50,14 @@ class Pipeline:
 
     def __call__(self, request: Request) -> Result:
         """Compress; raises InvalidRequest or BudgetUnreachable for what the request itself rules out."""
-        check(request, self.parts)
-        if self.ranker and not asked(request):
-            raise InvalidRequest("a ranker needs a query", param="ranker")
-        documents = self._prepare(request.documents)
+        check(request, self.parts, self.ranker)
+        documents = self._prepare(request)
         total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
         if unchanged := whole(request, total):
             return as_is(request, documents, total, unchanged)
-        segments = self.parts.splitter(request.documents, [p.sentences for p in documents])
+        documents = [self._laid(request, p) for p in documents]
+        seen = [replace(p.document, text=p.read[0]) if p.laid else p.document for p in documents]
+        segments = self.parts.splitter(seen, [p.read[1] for p in documents])
         scores = self.parts.scorer(request.query, segments)
         grouped = by_document(segments, scores, len(documents))
         best = self._best(request, documents, grouped)
@@ -65,7 +72,15 @@ class Pipeline:
         result = self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
         return bounded(result, segments)
 
-    def _prepare(self, documents: Sequence[Document]) -> list[Prepared]:
+    def _laid(self, request: Request, p: Prepared) -> Prepared:
+        """The document cut by its structure, where the recipe sees one."""
+        if self.parts.content is None or not p.document.compress:
+            return p
+        laid = self.parts.content(p.text, request.marker)
+        return replace(p, laid=narrowed(laid, request.query)) if laid else p
+
+    def _prepare(self, request: Request) -> list[Prepared]:
+        documents = request.documents
         texts = [cutting.printable(d.text) for d in documents]
         return [
             Prepared(document=d, text=t, sentences=cutting.sentences(t), token_spans=spans, tokens_in=len(spans))
@@ -83,18 +98,16 @@ class Pipeline:
     def _units(self, request: Request, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
         """What the selector keeps or drops of each document."""
         unit = request.unit or self.parts.unit
-        if unit == "sentence":
-            return [p.sentences for p in documents]
-        if unit == "word":
-            return [cutting.words(p.text) for p in documents]
-        if unit == "phrase":
-            return [phrases(p.text) for p in documents]
-        if unit == "token":
-            return [cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text)) for p in documents]
+        if unit == "edu":
+            return self._clauses(documents, [s for s in segments if documents[s.document].laid is None])
+        return [p.laid.units if p.laid else cut(unit, p) for p in documents]
+
+    def _clauses(self, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
         assert self.parts.segmenter is not None  # see check
         own = by_document(segments, segments, len(documents))
         found = by_document(segments, self.parts.segmenter(segments), len(documents))
-        return [assemble(len(p.text), s, d) for p, s, d in zip(documents, own, found, strict=True)]
+        each = zip(documents, own, found, strict=True)
+        return [p.laid.units if p.laid else assemble(len(p.text), s, d) for p, s, d in each]
 
     def _raised(
         self,
@@ -109,19 +122,20 @@ class Pipeline:
             return spread(best, self.parts.spread)
         if not self.parts.link or not query.strip():
             return [0.0] * len(documents)
-        found = [(p.text, p.sentences, g) for p, g in zip(documents, grouped, strict=True)]
+        found = [(*p.read, g) for p, g in zip(documents, grouped, strict=True)]
         return link(query, [p.document.title for p in documents], found, self.parts.link)
 
     def _piece(self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores], raised: float) -> Piece:
+        if p.laid:
+            return structured(request, p, p.laid, scores, raised)
         coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
         sunk = 0.0 if asked(request) else self.parts.depth * depth(units)
-        at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
         return Piece(
             text=p.text,
             units=units,
             score=self._unit_scores(units, p.sentences, scores, coherence) + raised - sunk,
             forced=forced(p.document, units, p.sentences, request.keep),
-            cost=np.bincount(at, minlength=len(units)),
+            cost=cost(p, units),
             allowed=np.ones(len(units), bool),
             heads=inside(units, p.sentences),
         )
@@ -131,8 +145,7 @@ class Pipeline:
         """Mean piece score of each unit, drawn towards its sentence's mean by `coherence`."""
         if not scores:
             return np.full(len(units), cutting.LOWEST)
-        pieces = np.concatenate([s.pieces for s in scores])
-        keep = np.concatenate([s.keep for s in scores]).astype(np.float64)
+        pieces, keep = together(scores)
         own = cutting.pooled(units, pieces, keep)
         if units is sentences:
             return own
@@ -153,8 +166,8 @@ class Pipeline:
         total: int,
         warnings: list[str],
     ) -> Result:
-        spans = [spans_of(p.text, p.units, k) for p, k in zip(pieces, kept, strict=True)]
-        texts = ["".join(p.text[a:b] for a, b in s) for p, s in zip(pieces, spans, strict=True)]
+        written = [p.written(k) for p, k in zip(pieces, kept, strict=True)]
+        texts = [render(p.text, *w) for p, w in zip(pieces, written, strict=True)]
         joined = join(request.separator, (texts[i] for i in order))
         *counts, tokens_out = self.reader.count([*texts, joined])
         out = []
@@ -162,8 +175,10 @@ class Pipeline:
             out.append(
                 Compressed(
                     id=p.document.id,
-                    text="".join(p.document.text[a:b] for a, b in spans[i]),
-                    spans=spans[i],
+                    text=render(p.document.text, *written[i]),
+                    spans=written[i][0],
+                    marks=written[i][1],
+                    kind=p.laid.kind if p.laid else None,
                     score=sigmoid(best[i]) if asked(request) and self.parts.calibrated and not self.ranker else None,
                     tokens_in=p.tokens_in,
                     tokens_out=counts[i],
@@ -185,19 +200,61 @@ class Pipeline:
         )
 
 
+def cut(unit: str, p: Prepared) -> Units:
+    """A document's sentences, words, phrases or the reader's tokens."""
+    if unit == "sentence":
+        return p.sentences
+    if unit == "token":
+        return cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text))
+    return cutting.words(p.text) if unit == "word" else phrases(p.text)
+
+
+def cost(p: Prepared, units: Units) -> np.ndarray:
+    """How many of the reader's tokens end in each unit; int64 [N]."""
+    at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
+    return np.bincount(at, minlength=len(units))
+
+
+def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: float) -> Piece:
+    """A document that was cut by its structure as the selector sees it."""
+    found = peaks(laid.views, *together(scores), cutting.LOWEST)
+    piece = Piece(
+        text=p.text,
+        units=laid.units,
+        score=found + laid.prior + raised,
+        forced=forced(p.document, laid.units, laid.units, request.keep) & laid.allowed,
+        cost=cost(p, laid.units),
+        allowed=laid.allowed,
+        heads=laid.units.heads,
+        form=laid.form,
+    )
+    return replace(piece, forced=with_heads(piece.forced, piece))
+
+
+def together(scores: Sequence[Scores]) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces and their keep scores of all segments of a document, float64."""
+    if not scores:
+        return np.zeros((0, 2), np.int64), np.zeros(0)
+    return np.concatenate([s.pieces for s in scores]), np.concatenate([s.keep for s in scores]).astype(np.float64)
+
+
 def bounded(result: Result, segments: Sequence[Segment]) -> Result:
-    """The result, each document with the bounds of its segments."""
+    """The result, each document with the bounds of its segments; they lie elsewhere in one cut by its structure."""
     spans = [Span(s.start, s.start + len(s.text)) for s in segments]
     own = by_document(segments, spans, len(result.documents))
-    return replace(result, documents=[replace(d, bounds=b) for d, b in zip(result.documents, own, strict=True)])
+    return replace(
+        result, documents=[replace(d, bounds=() if d.kind else b) for d, b in zip(result.documents, own, strict=True)]
+    )
 
 
 def asked(request: Request) -> bool:
     return bool(request.query and request.query.strip())
 
 
-def check(request: Request, parts: Parts) -> None:
+def check(request: Request, parts: Parts, ranker: Ranker | None = None) -> None:
     """What no stage can answer."""
+    if ranker and not asked(request):
+        raise InvalidRequest("a ranker needs a query", param="ranker")
     budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
     if not parts.calibrated and any(b.kind == "threshold" for b in budgets):
         raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")

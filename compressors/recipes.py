@@ -9,9 +9,13 @@ from typing import Any
 from laconic.models import Model, Scoring
 
 from .cached import CachedScorer, Store, fingerprint
+from .content import LAYOUTS, auto
+from .content.laid import Layout
 from .edu import CachedSegmenter, EduSegmenter
 from .link import WEIGHT
+from .lossless import Lossless
 from .part import Parts
+from .pipeline import Pipeline
 from .score_dspc import Dspc
 from .score_ehpc import Ehpc
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
@@ -42,6 +46,8 @@ class Recipe:
     unit: UnitName
     kind: str | None
     build: Callable[[Recipe, Model | None, Store | None], Parts]
+    pipeline: type[Pipeline] = Pipeline
+    rate: float = 0.5  # the budget of a request that names none
     scores: str = ""  # version of how scores are made: recipes of one version share what is cached
 
 
@@ -64,6 +70,15 @@ def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Pa
         **meaning(card),
     )
     return with_plain(made, model)
+
+
+def _content_parts(layout: Layout) -> Callable[..., Parts]:
+    """Parts of token.v1, over what a layout cuts; what it declines is prose."""
+
+    def build(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
+        return replace(_token_parts(recipe, model, store), content=layout)
+
+    return build
 
 
 def with_plain(made: Parts, model: Model) -> Parts:
@@ -135,6 +150,12 @@ def _ids(model: Model) -> Callable[[str], tuple[int, ...]]:
 
 def _lexical_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
     return Parts(splitter=WholeSplitter(), scorer=LexicalScorer(), unit=recipe.unit)
+
+
+def _content(name: str, summary: str, source: str, layout: Layout | None = None) -> Recipe:
+    """A row of the table: token.v1 over units of the content's structure."""
+    build = _content_parts(layout or LAYOUTS[name])
+    return Recipe(name=name, summary=summary, source=source, unit="word", kind="scorer", build=build, scores="token.1")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -246,6 +267,54 @@ RECIPES: dict[str, Recipe] = {
             unit="sentence",
             kind=None,
             build=_lexical_parts,
+        ),
+        Recipe(
+            name="meta.v1",
+            summary="no model, nothing lost: what comes again is said once, in a dictionary before the text",
+            source="Lossless Token Sequence Compression via Meta-Tokens (2025)",
+            unit="sentence",
+            kind=None,
+            build=_lexical_parts,
+            pipeline=Lossless,
+            rate=1.0,
+        ),
+        _content(
+            "auto.v1", "each document by what it is: JSON, code, HTML, logs, Markdown or prose", "see those", auto
+        ),
+        _content(
+            "code.v1",
+            "programs by their syntax: signatures with what matters in them; what is kept parses again",
+            "LongCodeZip (ASE 2025), functions first, then what they hold",
+        ),
+        _content(
+            "log.v1",
+            "lines folded by template, with counts; errors and what the query names are kept",
+            "Drain (ICWS 2017), in spirit",
+        ),
+        _content(
+            "html.v1",
+            "blocks and sentences of a page inside their tags; scripts, styles and attributes go",
+            "two-step block-tree pruning: HtmlRAG (WWW 2025)",
+        ),
+        _content(
+            "markdown.v1",
+            "sentences, items, rows and code under their headings, parents, headers and fences",
+            "two-step pruning as in HtmlRAG (WWW 2025)",
+        ),
+        _content(
+            "json.v1",
+            "members and items of JSON; what is kept parses again",
+            "TOON-like sampling of arrays; two-step pruning as in HtmlRAG (WWW 2025)",
+        ),
+        _content(
+            "skill.v1",
+            "instruction files: front matter, links and rules first, examples and background last",
+            "Agent Skills (SKILL.md), AGENTS.md",
+        ),
+        _content(
+            "tools.v1",
+            "definitions of tools: those a query needs, each with its whole schema; descriptions by sentences",
+            "JSON Schema; the shapes of OpenAI, Anthropic and the Model Context Protocol",
         ),
     )
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .types import Span, Units
+from .types import Mark, Span, Units
 
 
 def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
@@ -40,9 +40,12 @@ def _last_space(text: str, start: int, end: int) -> int:
     return next((i for i in range(end - 1, start - 1, -1) if text[i].isspace()), -1)
 
 
-def render(text: str, units: Units, kept: np.ndarray) -> str:
-    """The kept text of one document: its spans in source order, nothing else."""
-    return "".join(text[a:b] for a, b in spans_of(text, units, kept))
+def render(text: str, spans: Sequence[Span], marks: Sequence[Mark] = ()) -> str:
+    """The kept text of one document: its spans in source order, and the marks where they stand between them."""
+    if not marks:
+        return "".join(text[a:b] for a, b in spans)
+    parts = [(a, 1, text[a:b]) for a, b in spans] + [(m.at, 0, m.text) for m in marks]
+    return "".join(t for _, _, t in sorted(parts, key=lambda p: p[:2]))
 
 
 def join(separator: str, texts: Iterable[str]) -> str:

@@ -6,15 +6,16 @@ The count that decides is the reader's, taken on the rendered text, not a sum of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .render import join, render
+from .render import join, render, spans_of
 from .stages import Reader
-from .types import Units
+from .types import Mark, Span, Units
 
+Form = Callable[[np.ndarray], tuple[list[Span], list[Mark]]]
 GALLOPS, NEAR = 6, 24  # steps by estimate, and how many tokens off the walk by single units begins
 
 
@@ -29,6 +30,11 @@ class Piece:
     cost: np.ndarray  # int64 [N], the reader's tokens that end in each unit
     allowed: np.ndarray  # bool [N], False where a narrower budget has dropped the unit
     heads: np.ndarray | None = None  # int64 [N], the unit without which each is not kept, or -1
+    form: Form | None = None  # how kept units become text, where spans alone do not say it
+
+    def written(self, kept: np.ndarray) -> tuple[list[Span], list[Mark]]:
+        """Kept units as spans of the text, and what stands between them."""
+        return self.form(kept) if self.form else (spans_of(self.text, self.units, kept), [])
 
 
 class Counter:
@@ -68,7 +74,7 @@ class Counter:
         texts = []
         for i in changed:
             inside = slice(self.edges[i], self.edges[i + 1])
-            texts.append(render(self.pieces[i].text, self.pieces[i].units, kept[inside]))
+            texts.append(render(self.pieces[i].text, *self.pieces[i].written(kept[inside])))
         for i, text, count in zip(changed, texts, self.reader.count(texts), strict=True):
             self.memo[i] = (text, count)
 

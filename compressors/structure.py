@@ -19,8 +19,8 @@ from .types import Span, Units
 
 Kind = Literal["section", "item", "paragraph", "edu", "sentence"]
 
-_HEADING = re.compile(r" {0,3}(#{1,6})\s+\S")
-_ITEM = re.compile(r"(\s*)(?:[-*+\u2022]|\d{1,3}[.)])\s+\S")
+HEADING = re.compile(r" {0,3}(#{1,6})\s+\S")
+ITEM = re.compile(r"(\s*)(?:[-*+\u2022]|\d{1,3}[.)])\s+\S")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _TITLE = 80  # characters of a line that can be a heading by its looks
 _PLAIN = 7  # level of such a heading: below all marked ones
@@ -83,12 +83,12 @@ def _lines(text: str) -> Iterator[tuple[int, int, bool]]:
 
 def _level(line: str, before: str, after: str) -> int:
     """The level of the heading that a line is, 0 for none."""
-    if marked := _HEADING.match(line):
+    if marked := HEADING.match(line):
         return len(marked[1])
     bare = line.strip()
     if not bare or len(bare) > _TITLE or before.strip() or not after or after.strip():
         return 0
-    return _PLAIN if bare[-1].isalnum() and bare[0].isalnum() and not _ITEM.match(line) else 0
+    return _PLAIN if bare[-1].isalnum() and bare[0].isalnum() and not ITEM.match(line) else 0
 
 
 def _blocks(text: str) -> list[_Block]:
@@ -106,7 +106,7 @@ def _blocks(text: str) -> list[_Block]:
         line = text[start:end]
         before, after = (text[slice(*lines[j][:2])] if 0 <= j < len(lines) else "" for j in (i - 1, i + 1))
         level = 0 if code else _level(line, before, after)
-        item = None if code or level else _ITEM.match(line)
+        item = None if code or level else ITEM.match(line)
         if level:
             while open_ and (out[open_[-1]].kind == "item" or out[open_[-1]].depth >= level):
                 open_.pop()

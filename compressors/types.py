@@ -106,6 +106,7 @@ class Request:
     top_documents: int | None = None
     on_over_budget: Literal["error", "warn"] = "error"
     separator: str = "\n\n"
+    marker: str = "…"  # stands where content recipes left something out; "" for nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +136,13 @@ class Span(NamedTuple):
     end: int
 
 
+class Mark(NamedTuple):
+    """Text that is not the source's, where something was left out; `at` is an offset between kept spans."""
+
+    at: int
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Units:
     """A document cut into what a selector keeps or drops; the units tile the text exactly.
@@ -160,7 +168,7 @@ class Discourse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compressed:
-    """One document's result: its kept text is exactly its spans joined."""
+    """One document's result: its kept text is exactly its spans joined, with the marks between them."""
 
     id: str
     text: str
@@ -173,6 +181,8 @@ class Compressed:
     units: Units | None = field(default=None, compare=False)  # what was scored; None where nothing was
     scores: np.ndarray | None = field(default=None, compare=False)  # keep probability of each unit, float64 [N]
     bounds: Sequence[Span] = field(default=(), compare=False)  # of the segments it was cut into; none where not cut
+    marks: Sequence[Mark] = ()  # what stands between spans in the place of what was left out
+    kind: str | None = None  # the recipe that cut it by its structure; None where the request's own did
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from laconic.client.wire import (
 )
 from laconic.client.wire_latents import EncodeRequest
 from laconic.compressors import (
+    RECIPES,
     Budget,
     Compressed,
     Document,
@@ -38,6 +39,12 @@ def budget(body: BudgetBody) -> Budget:
     if body.recall is not None:
         return Budget(kind="recall", value=body.recall)
     return Budget(kind="threshold", value=body.threshold or 0.0)
+
+
+def usual(recipe: str) -> Budget:
+    """The budget of a request that names none."""
+    known = RECIPES.get(recipe)
+    return Budget(kind="rate", value=known.rate if known else 0.5)
 
 
 def texts(body: CompressRequest | EncodeRequest) -> list[str]:
@@ -68,7 +75,7 @@ def request(body: CompressRequest) -> Request:
     """Raises InvalidRequest where two documents share an id."""
     return Request(
         documents=documents(body),
-        budget=budget(body.budget),
+        budget=budget(body.budget) if "budget" in body.model_fields_set else usual(body.recipe),
         query=body.query,
         keep=Keep(**body.keep.model_dump()),
         unit=body.unit,
@@ -77,6 +84,7 @@ def request(body: CompressRequest) -> Request:
         top_documents=body.top_documents,
         on_over_budget=body.on_over_budget,
         separator=body.separator,
+        marker=body.marker,
     )
 
 
@@ -108,6 +116,8 @@ def document(d: Compressed, body: CompressRequest, given: DocumentBody) -> Docum
         id=d.id,
         text=d.text if "text" in body.returns else None,
         spans=[(s, e) for s, e in d.spans] if "spans" in body.returns else None,
+        marks=[(m.at, m.text) for m in d.marks] if "spans" in body.returns and d.marks else None,
+        recipe=d.kind,
         scores=scores(d) if "scores" in body.returns else None,
         score=round(d.score, 4) if d.score is not None else None,
         tokens_in=d.tokens_in,
@@ -127,7 +137,12 @@ def segments(d: Compressed, text: str) -> list[tuple[int, int, str]]:
 
 def nodes(d: Compressed, text: str) -> list[NodeAnswer]:
     """The document's structure, and what of it was kept."""
-    return [NodeAnswer(**asdict(n)) for n in tree(text, d.units, d.spans)]
+    return [NodeAnswer(**asdict(n)) for n in tree(text, None if d.kind else d.units, d.spans or whole(d, text))]
+
+
+def whole(d: Compressed, text: str) -> list[Span]:
+    """All of a document that was coded: it has no spans, and nothing of it is lost."""
+    return [Span(0, len(text))] if d.kind and d.text and not d.spans else []
 
 
 def scores(d: Compressed) -> list[tuple[int, int, float]]:

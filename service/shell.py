@@ -174,10 +174,9 @@ def compress(args: argparse.Namespace, settings: Settings) -> int:
         return fail(str(e))
     try:
         given = {k: getattr(args, k) for k in ("rate", "tokens", "threshold", "recall") if getattr(args, k) is not None}
-        budget = BudgetBody(**(given or {"rate": 0.5}))
-        body = CompressRequest(
-            text=text, query=args.query, budget=budget, unit=args.unit, recipe=args.recipe, reader=args.reader
-        )
+        own = {"budget": BudgetBody(**given)} if given else {}
+        fields = {"query": args.query, "unit": args.unit, "recipe": args.recipe, "reader": args.reader}
+        body = CompressRequest.model_validate({"text": text, **fields, **own})
     except ValidationError as e:
         problem = e.errors(include_input=False, include_url=False)[0]
         return fail(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", 2)
@@ -202,7 +201,8 @@ def compress(args: argparse.Namespace, settings: Settings) -> int:
 
 def show(text: str, result: Result, *, plain: bool, elapsed: float) -> None:
     """Kept text for pipes; on a terminal the whole text with what was dropped dimmed, and a line of figures."""
-    if plain:
+    coded = result.text and not result.documents[0].spans  # by meta.v1: no part of it is the source's
+    if plain or coded:
         sys.stdout.write(result.text + ("\n" if result.text and not result.text.endswith("\n") else ""))
     else:
         painted = Text(text, style="dim strike")

@@ -19,7 +19,7 @@ ROOTS = {
 MAY = {
     "client": set(),
     "models": set(),
-    "compressors": {"laconic.models"},
+    "compressors": {"laconic.models", "laconic.client.coded"},  # what coded text is: who reads it needs no more
     "service": {
         *("laconic.compressors", "laconic.models", "laconic.bench.__main__"),
         *("laconic.client.latents", "laconic.client.wire", "laconic.client.wire_latents"),
@@ -54,6 +54,7 @@ HEAVY = {
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
     "ray": {"service/raybatch"},
+    "tree_sitter": {"compressors/content/code", "compressors/content/languages"},
     "opentelemetry": {"service/tracing"},
     "mcp": {"service/mcp_server"},
     "redis": {"service/cache"},
