@@ -9,7 +9,6 @@ from typing import Any
 
 from . import commands
 
-
 Subs = Any  # what argparse's add_subparsers gives
 
 
