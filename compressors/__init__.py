@@ -2,11 +2,12 @@
 
 from laconic.client.coded import restore
 
+from .binding import Recipe
 from .compressor import Compressor
 from .latent import LatentEncoder, Latents
 from .part import Parts
 from .pipeline import Pipeline
-from .recipes import DEFAULT, RECIPES, Recipe, parts
+from .recipes import DEFAULT, RECIPES, parts
 from .stages import Reader, Scorer, Segmenter, Splitter
 from .structure import Node, tree
 from .texts import segment_id

@@ -2,159 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from laconic.models import Model, Scoring
+from laconic.models import Model
 
+from .binding import (
+    Recipe,
+    classifier_parts,
+    content_parts,
+    edu_parts,
+    ids,
+    late_parts,
+    lexical_parts,
+    loss_parts,
+    token_parts,
+)
 from .cached import CachedScorer, Store, fingerprint
 from .content import LAYOUTS, auto
 from .content.laid import Layout
-from .edu import CachedSegmenter, EduSegmenter
-from .link import WEIGHT
 from .lossless import Lossless
 from .part import Parts
-from .pipeline import Pipeline
 from .score_dspc import Dspc
 from .score_ehpc import Ehpc
-from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
-from .score_lexical import LexicalScorer
 from .score_llmlingua import CLAIM, Llmlingua, Longllmlingua
-from .score_loss import FULL, LossScorer, Method
 from .score_perception import Perception
 from .score_perplexity import Perplexity
-from .score_plain import PlainScorer, asked_or_not
-from .score_token import TokenScorer
-from .split import SentenceSplitter, WholeSplitter
-from .stages import Segmenter, Splitter
-from .types import InvalidRequest, UnitName, UnknownName
+from .types import InvalidRequest, UnknownName
 
 SPREAD = 0.25  # share by which the best document's rate is above the middle one's; LongLLMLingua's own range
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One row: what it is called, what it does, whose method it is, and how its parts are made.
-
-    `kind` is the kind of model it needs (see Card), None for none.
-    """
-
-    name: str
-    summary: str
-    source: str
-    unit: UnitName
-    kind: str | None
-    build: Callable[[Recipe, Model | None, Store | None], Parts]
-    pipeline: type[Pipeline] = Pipeline
-    rate: float = 0.5  # the budget of a request that names none
-    scores: str = ""  # version of how scores are made: recipes of one version share what is cached
-
-
-def meaning(s: Scoring) -> dict[str, Any]:
-    """The fields of Parts that a card decides for a head."""
-    return {f: getattr(s, f) for f in ("coherence", "coherence_unasked", "temperature", "offset", "recall")}
-
-
-def _token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    assert model is not None  # see parts
-    card = model.card
-    made = Parts(
-        splitter=_splitter(model),
-        scorer=TokenScorer(model.backend, model.tokenizer),
-        unit=recipe.unit,
-        calibrated=True,
-        segmenter=_segmenter(model, store),
-        link=WEIGHT,
-        depth=card.edu.depth if card.edu else 0.0,
-        **meaning(card),
-    )
-    return with_plain(made, model)
-
-
-def _content_parts(layout: Layout) -> Callable[..., Parts]:
-    """Parts of token.v1, over what a layout cuts; what it declines is prose."""
-
-    def build(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-        return replace(_token_parts(recipe, model, store), content=layout)
-
-    return build
-
-
-def with_plain(made: Parts, model: Model) -> Parts:
-    """The same parts, what is kept without a query left to the discourse encoder where the model has one for it."""
-    if not (edu := model.card.edu) or not edu.keep:
-        return made
-    plain = PlainScorer(EduSegmenter(model.backend, model.tokenizer, edu), edu)
-    return replace(made, scorer=asked_or_not(made.scorer, plain), coherence_unasked=edu.coherence)
-
-
-def _splitter(model: Model) -> Splitter:
-    return SentenceSplitter(lambda texts: [e.spans for e in model.tokenizer.encode(texts)], model.card.segment_tokens)
-
-
-def _classifier_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    assert model is not None
-    scorer = TokenScorer(model.backend, model.tokenizer)
-    return Parts(
-        splitter=_splitter(model),
-        scorer=lambda query, segments: scorer(None, segments),  # it has no place for a query
-        unit=recipe.unit,
-        calibrated=True,
-    )
-
-
-def _segmenter(model: Model, store: Store | None) -> Segmenter | None:
-    if (edu := model.card.edu) is None:
-        return None
-    found = EduSegmenter(model.backend, model.tokenizer, edu)
-    return found if store is None else CachedSegmenter(found, store, fingerprint(model, "edus.2"))
-
-
-def _edu_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    made = _token_parts(recipe, model, store)
-    if made.segmenter is None:
-        raise InvalidRequest("recipe edu.v1 needs a model with a discourse head", param="model")
-    return made
-
-
-def _late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    assert model is not None
-    if model.card.late is None:
-        raise InvalidRequest(f"recipe {recipe.name} needs a model with a late head", param="model")
-    late = model.card.late
-    encoder: Encoder = SegmentEncoder(model.backend, model.tokenizer)
-    if store is not None:
-        encoder = CachedEncoder(encoder, store, fingerprint(model, "codes.1"), late.code)
-    return replace(
-        _token_parts(recipe, model, store),
-        scorer=LateScorer(encoder, model.backend, model.tokenizer, late),
-        **meaning(late),
-    )
-
-
-def _loss_parts(spread: float, method: Callable[[Model], Method]) -> Callable[..., Parts]:
-    """Parts of a perplexity method; `spread` as LongLLMLingua's dynamic ratio, in rates."""
-
-    def build(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-        assert model is not None
-        scorer = LossScorer(method(model), model.backend, model.tokenizer)
-        return Parts(splitter=_splitter(model), scorer=scorer, unit=recipe.unit, spread=FULL * spread)
-
-    return build
-
-
-def _ids(model: Model) -> Callable[[str], tuple[int, ...]]:
-    return lambda text: model.tokenizer.encode([text])[0].ids
-
-
-def _lexical_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
-    return Parts(splitter=WholeSplitter(), scorer=LexicalScorer(), unit=recipe.unit)
-
-
 def _content(name: str, summary: str, source: str, layout: Layout | None = None) -> Recipe:
     """A row of the table: token.v1 over units of the content's structure."""
-    build = _content_parts(layout or LAYOUTS[name])
+    build = content_parts(layout or LAYOUTS[name])
     return Recipe(name=name, summary=summary, source=source, unit="word", kind="scorer", build=build, scores="token.1")
 
 
@@ -167,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
             source="Provence (ICLR 2025) with a query, LLMLingua-2 (ACL Findings 2024) without",
             unit="word",
             kind="scorer",
-            build=_token_parts,
+            build=token_parts,
             scores="token.1",
         ),
         Recipe(
@@ -176,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
             source="Provence (ICLR 2025), sentence rounding",
             unit="sentence",
             kind="scorer",
-            build=_token_parts,
+            build=token_parts,
             scores="token.1",
         ),
         Recipe(
@@ -185,7 +65,7 @@ RECIPES: dict[str, Recipe] = {
             source="DISRPT segmentation; discourse dependencies (SciDTB, ACL 2018); tree knapsack (EMNLP 2013)",
             unit="edu",
             kind="scorer",
-            build=_edu_parts,
+            build=edu_parts,
             scores="token.1",
         ),
         Recipe(
@@ -194,7 +74,7 @@ RECIPES: dict[str, Recipe] = {
             source="late interaction: ColBERT (SIGIR 2020), PreTTR (SIGIR 2020); distilled from token.v1",
             unit="word",
             kind="scorer",
-            build=_late_parts,
+            build=late_parts,
             scores="late.1",
         ),
         Recipe(
@@ -203,7 +83,7 @@ RECIPES: dict[str, Recipe] = {
             source="Selective-Context (EMNLP 2023)",
             unit="phrase",
             kind="causal",
-            build=_loss_parts(0.0, lambda model: Perplexity()),
+            build=loss_parts(0.0, lambda model: Perplexity()),
             scores="perplexity.1",
         ),
         Recipe(
@@ -212,7 +92,7 @@ RECIPES: dict[str, Recipe] = {
             source="LLMLingua (EMNLP 2023)",
             unit="word",
             kind="causal",
-            build=_loss_parts(0.0, lambda model: Llmlingua()),
+            build=loss_parts(0.0, lambda model: Llmlingua()),
             scores="llmlingua.1",
         ),
         Recipe(
@@ -221,7 +101,7 @@ RECIPES: dict[str, Recipe] = {
             source="LongLLMLingua (ACL 2024)",
             unit="word",
             kind="causal",
-            build=_loss_parts(SPREAD, lambda model: Longllmlingua(_ids(model)(CLAIM))),
+            build=loss_parts(SPREAD, lambda model: Longllmlingua(ids(model)(CLAIM))),
             scores="longllmlingua.1",
         ),
         Recipe(
@@ -230,7 +110,7 @@ RECIPES: dict[str, Recipe] = {
             source="Perception Compressor (Findings of NAACL 2025)",
             unit="word",
             kind="causal",
-            build=_loss_parts(SPREAD, lambda model: Perception(_ids(model)(CLAIM), _ids(model))),
+            build=loss_parts(SPREAD, lambda model: Perception(ids(model)(CLAIM), ids(model))),
             scores="perception.1",
         ),
         Recipe(
@@ -239,7 +119,7 @@ RECIPES: dict[str, Recipe] = {
             source="DSPC (2025)",
             unit="word",
             kind="causal",
-            build=_loss_parts(SPREAD, lambda model: Dspc()),
+            build=loss_parts(SPREAD, lambda model: Dspc()),
             scores="dspc.1",
         ),
         Recipe(
@@ -248,7 +128,7 @@ RECIPES: dict[str, Recipe] = {
             source="EHPC (NeurIPS 2025)",
             unit="word",
             kind="causal",
-            build=_loss_parts(SPREAD, lambda model: Ehpc(model.card.evaluators)),
+            build=loss_parts(SPREAD, lambda model: Ehpc(model.card.evaluators)),
             scores="ehpc.1",
         ),
         Recipe(
@@ -257,7 +137,7 @@ RECIPES: dict[str, Recipe] = {
             source="LLMLingua-2 (ACL Findings 2024)",
             unit="word",
             kind="classifier",
-            build=_classifier_parts,
+            build=classifier_parts,
             scores="classifier.1",
         ),
         Recipe(
@@ -266,7 +146,7 @@ RECIPES: dict[str, Recipe] = {
             source="Okapi BM25 (Robertson & Zaragoza 2009); SumBasic (Nenkova & Vanderwende 2005)",
             unit="sentence",
             kind=None,
-            build=_lexical_parts,
+            build=lexical_parts,
         ),
         Recipe(
             name="meta.v1",
@@ -274,7 +154,7 @@ RECIPES: dict[str, Recipe] = {
             source="Lossless Token Sequence Compression via Meta-Tokens (2025)",
             unit="sentence",
             kind=None,
-            build=_lexical_parts,
+            build=lexical_parts,
             pipeline=Lossless,
             rate=1.0,
         ),

@@ -42,7 +42,7 @@ HEAVY = {
     "onnxruntime": {"models/onnx_backend", "models/onnx_tools", "bench/scorers"},
     "sentence_transformers": {"models/ranker"},
     "huggingface_hub": {"models/hf", "models/load"},
-    "httpx": {"client/client", "service/passthrough", "bench/latency", "bench/load"},
+    "httpx": {"client/client", "service/passthrough", "bench/capacity", "bench/latency", "bench/load"},
     "langchain": {"client/middleware"},
     "langchain_core": {"client/langchain", "client/middleware"},
     "llama_index": {"client/llamaindex"},
@@ -57,7 +57,7 @@ HEAVY = {
     "tree_sitter": {"compressors/content/code", "compressors/content/languages"},
     "opentelemetry": {"service/tracing"},
     "mcp": {"service/mcp_server"},
-    "redis": {"service/cache"},
+    "redis": {"service/cache", "bench/entries"},
     "llmlingua": {"bench/peers", "bench/parity", "bench/parity_causal"},
     "transformers": {
         "bench/peers",
