@@ -16,6 +16,7 @@ from .forced import forced
 from .link import link
 from .part import Parts, sigmoid
 from .phrases import phrases
+from .protect import uncut
 from .rank import arrange, by_relevance, spread
 from .render import join, render, spans_of
 from .select import Piece, with_heads
@@ -107,7 +108,7 @@ class Pipeline:
         own = by_document(segments, segments, len(documents))
         found = by_document(segments, self.parts.segmenter(segments), len(documents))
         each = zip(documents, own, found, strict=True)
-        return [p.laid.units if p.laid else assemble(len(p.text), s, d) for p, s, d in each]
+        return [p.laid.units if p.laid else uncut(assemble(len(p.text), s, d), p.text) for p, s, d in each]
 
     def _raised(
         self,
@@ -205,8 +206,8 @@ def cut(unit: str, p: Prepared) -> Units:
     if unit == "sentence":
         return p.sentences
     if unit == "token":
-        return cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text))
-    return cutting.words(p.text) if unit == "word" else phrases(p.text)
+        return uncut(cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text)), p.text, names=True)
+    return uncut(cutting.words(p.text) if unit == "word" else phrases(p.text), p.text)
 
 
 def cost(p: Prepared, units: Units) -> np.ndarray:

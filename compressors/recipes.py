@@ -171,16 +171,8 @@ RECIPES: dict[str, Recipe] = {
             "lines folded by template, with counts; errors and what the query names are kept",
             "Drain (ICWS 2017), in spirit",
         ),
-        _content(
-            "html.v1",
-            "blocks and sentences of a page inside their tags; scripts, styles and attributes go",
-            "two-step block-tree pruning: HtmlRAG (WWW 2025)",
-        ),
-        _content(
-            "markdown.v1",
-            "sentences, items, rows and code under their headings, parents, headers and fences",
-            "two-step pruning as in HtmlRAG (WWW 2025)",
-        ),
+        _content("html.v1", "blocks and sentences inside their tags; no scripts, no attributes", "HtmlRAG (WWW 2025)"),
+        _content("markdown.v1", "sentences, items, rows and code under what they belong to", "HtmlRAG (WWW 2025)"),
         _content(
             "json.v1",
             "members and items of JSON; what is kept parses again",

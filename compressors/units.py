@@ -2,7 +2,8 @@
 
 Prose sentences come from `sentencex` (Wikimedia's rule-based splitter, abbreviations of many languages).
 Around it stand a few structural rules, because retrieved text is not only prose: a line break ends a sentence
-unless the line is wrapped prose, fenced code and tables go line by line, and CJK full stops always end one.
+unless the line is wrapped prose, fenced code and tables go line by line, and CJK full stops always end one. What
+`protect` finds is never cut.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sentencex
 from laconic.models.recent import Recent
 from laconic.models.words import code_points
 
+from .protect import uncut
 from .types import Units
 
 _FENCE = re.compile(r"[ \t]*(```|~~~)")
@@ -99,7 +101,7 @@ def sentences(text: str) -> Units:
         starts.append(start)
         if not code:
             starts += [start + at for at in _prose(clean[start:end])]
-    return from_starts(starts, len(text))
+    return uncut(from_starts(starts, len(text)), clean)
 
 
 def _lines(text: str) -> list[tuple[int, int, bool]]:

@@ -184,11 +184,11 @@ class Walk:
             edges.append(line + 1)
         closing = b - (3 if document else 2 if self.text[b - 2 : b] == "*/" else 0)
         lines = [*(e for e in edges if e < closing), closing]
-        line = partial(Piece, prior=COMMENT, block=block, counted=False, leaf=False)
-        self.cut.add(line(start=a, end=lines[1], group=mine, body=body, real=document))
+        part = partial(Piece, prior=COMMENT, block=block, counted=False, leaf=False)
+        self.cut.add(part(start=a, end=lines[1], group=mine, body=body, real=document))
         for c, d in pairwise(lines[1:]):
-            self.cut.add(line(start=c, end=d, group=self.cut.group(mine), real=False))
-        self.cut.add(line(start=closing, end=b, group=mine, real=False))
+            self.cut.add(part(start=c, end=d, group=self.cut.group(mine), real=False))
+        self.cut.add(part(start=closing, end=b, group=mine, real=False))
 
     def inners(self, node: Node) -> list[Inner]:
         """The blocks of a statement that lie in no other block of it, in source order."""

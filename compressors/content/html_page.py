@@ -146,9 +146,14 @@ class Page:
         self.links[n] += self.links[child]
         self.blocks[n] += self.blocks[child] + block
         self.nested[n] |= self.nested[child] or name in _LISTS
-        self.loose[n] |= self.flat(child)
+        self.loose[n] |= self.flat(child) or (self.loose[child] and self._unended(child))
         self.open_ended[n] |= name in OPTIONAL_END and self.elements[child].close == self.elements[child].end
         return size
+
+    def _unended(self, n: int) -> bool:
+        """Whether an element must have a closing tag and has none: what it holds stands without it."""
+        e = self.elements[n]
+        return e.close == e.end != len(self.text) and e.name not in OPTIONAL_END
 
     def _stay(self, n: int) -> bool:
         """Whether an element's tags are kept with what it holds: they say what it is, or set it apart.
