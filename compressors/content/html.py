@@ -142,9 +142,9 @@ class Cut:
         above = self.elements[e.parent]
         if above.name == "thead":
             return _HEADER
-        first = next(p for p in above.parts if isinstance(p, int) and self.page.size[p])
-        cells = {self.elements[p].name for p in e.parts if isinstance(p, int)}
-        return _HEADER if first == n and cells == {"th"} else 0
+        if {self.elements[p].name for p in e.parts if isinstance(p, int)} != {"th"}:
+            return 0
+        return _HEADER if n == next(p for p in above.parts if isinstance(p, int) and self.page.size[p]) else 0
 
     def _titles(self, n: int, heads: Heads) -> bool:
         """Whether an element is little more than the heading it holds: what comes after it stands under that too."""
