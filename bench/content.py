@@ -63,7 +63,7 @@ def parses(kind: str, text: str, out: str) -> bool | None:
     if kind != "code.v1" or (language := language_of(text)) is None:
         return None
     if language.name != "python":
-        return errors(parse(language, out)) <= errors(parse(language, text))
+        return None if errors(parse(language, text)) else not errors(parse(language, out))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes are the file's own
         if not runs(text):
