@@ -31,10 +31,10 @@ types: dev  ## checked on what ships: a plain build of the package
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p laconic
 
 test: dev  ## two files side by side
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: dev  ## the same, and which lines no test runs; a third slower
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
 
 docs: dev  ## the documentation as a site, in build/docs; links that lead nowhere are errors (--quiet would let them pass)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

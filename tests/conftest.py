@@ -24,7 +24,8 @@ hypothesis.settings.register_profile("laconic", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("laconic")
 
 
-LONGEST = ("test_training", "test_llmlingua1", "test_profiles", "test_playground", "test_openapi")  # files
+# files of tests, longest first
+LONGEST = ("test_training", "test_raybatch", "test_scaleout", "test_llmlingua1", "test_profiles", "test_playground")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
