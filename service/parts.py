@@ -72,15 +72,15 @@ def written(folder: Path, names: set[str]) -> set[str]:
 
 
 def attempt(path: Path) -> Path:
-    """A new file of one's own to write the part in. Raises BatchError where each of so many has died over it.
+    """Leave a mark that the part is begun, to be removed when it is done. Raises BatchError where all marks are left.
 
     Ray begins a part again when its worker died, as often as that takes: what kills every worker must end the run.
     """
     for number in range(1, TRIES + 1):
-        partial = path.with_name(f"{path.name}.{number}.partial")
+        mark = path.with_name(f"{path.name}.{number}.partial")
         with suppress(FileExistsError):
-            partial.touch(exist_ok=False)
-            return partial
+            mark.touch(exist_ok=False)
+            return mark
     raise BatchError(f"{TRIES} workers died over {path.name}, requests from number {path.name.partition('-')[0]} on")
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from .cache import Tiers
 from .filebatch import (
@@ -66,7 +67,9 @@ class Answers:
     def write(self, part: Part) -> int:
         """Write a part's answers; how many of them are errors. Raises BatchError where its input has changed."""
         path = self.folder / part.name(self.kind)
-        partial, seen = attempt(path), []
+        mark, seen = attempt(path), []
+        # a name of one's own: a worker that was thought dead must not rename what another is writing
+        partial = mark.with_suffix(f".{uuid4().hex}.partial")
         with partial.open("w", encoding="utf-8") as out:
             items = enumerate(part.lines(), part.first)
             for (_, line), made in in_order(lambda item: one(self.compressor, *item), items, self.concurrency):
@@ -76,11 +79,13 @@ class Answers:
             os.fsync(out.fileno())
         if together(seen) != part.digest:
             partial.unlink()
+            mark.unlink(missing_ok=True)
             raise BatchError(f"{part.file} was changed while it was worked on")
         failed = failures(partial)
         if self.kind == "parquet":
             to_parquet(partial, partial)
         partial.replace(path)
+        mark.unlink(missing_ok=True)
         self._settle()
         return failed
 
