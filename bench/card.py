@@ -117,7 +117,8 @@ def differences(quality: Mapping[str, Any], full: Mapping[str, Any]) -> list[str
     rates = [str(r) for r in quality["rates"]]
     lines += ["| recipe | metric | " + " | ".join(rates) + " |", "|---" * (len(rates) + 2) + "|"]
     shared = [name for name in quality["sets"] if name in full["sets"]]
-    for recipe in ("token.v1", "late.v1", "edu.v1", "sentence.v1"):
+    ran = [set(e["methods"]) for run in (quality, full) for name, e in run["sets"].items() if name in shared]
+    for recipe in (r for r in ("token.v1", "late.v1", "edu.v1", "sentence.v1") if all(r in names for names in ran)):
         for metric in METRICS:
             cells = []
             for rate in rates:
