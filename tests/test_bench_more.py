@@ -6,6 +6,7 @@ import json
 import lzma
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from laconic.bench.__main__ import main
 from laconic.bench.agnostic import f1, survived
 from laconic.bench.cache import held, identical, reuse, timed
+from laconic.bench.card import differences
+from laconic.bench.report import METRICS
 from laconic.compressors import Compressor
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
@@ -134,3 +137,22 @@ def test_edu_and_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "| token.v1 | answer kept | +0.00 (b +0.0) |" in shown
     assert "| gum | 2 | 5 | 0.6667" in shown
     assert all(mark in shown for mark in card.sha256.values())
+
+
+def test_the_card_compares_what_both_runs_have() -> None:
+    """int8 minus fp32 in points, of the recipes and sets that both measured, the worst set named."""
+
+    def run(sets: dict[str, dict[str, float]]) -> dict[str, Any]:
+        return {
+            "rates": [0.5],
+            "sets": {
+                s: {"methods": {r: {"0.5": dict.fromkeys(METRICS, v)} for r, v in recipes.items()}}
+                for s, recipes in sets.items()
+            },
+        }
+
+    quality = run({"a": {"token.v1": 0.75, "late.v1": 0.5}, "b": {"token.v1": 0.5, "late.v1": 0.5}, "c": {}})
+    lines = differences(quality, run({"a": {"token.v1": 0.5}, "b": {"token.v1": 0.75}}))
+    rows = [line for line in lines if ".v1" in line]
+    assert len(rows) == len(METRICS)
+    assert all(row.endswith("| +0.00 (b -25.0) |") for row in rows)
