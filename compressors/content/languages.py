@@ -22,7 +22,7 @@ WRONG = 0.2  # share of the head in which a grammar may find errors
 TRIED = 4  # grammars that parse the head, at most
 CHUNK, AGAIN = 256, 20  # bytes that a grammar reads at once, and how often each, on average; programs take 1 to 6
 FOREIGN = 500  # lines of `/*` with which Python's grammar takes a second or more, squared
-PATIENCE = 1.0  # seconds for a parse, and as many for each 200,000 bytes
+PATIENCE = 1.0  # processor seconds for a parse, and as many for each 200,000 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,13 +196,14 @@ def parse(language: Language, text: str) -> Tree | None:
     """The text's tree, offsets in bytes of UTF-8; None where the grammar's recovery from errors takes too long.
 
     Two things can: reading ahead to the end again and again, which is counted, and long stacks, which only a clock
-    shows. It allows twenty times what programs take. One case neither sees: Python's grammar over C comments.
+    shows: the processor time of this thread, so that others do not count. It allows twenty times what programs take.
+    One case neither sees: Python's grammar over C comments.
     """
     if language.comment == "#" and text.count("\n/*") > FOREIGN:
         return None
     data = memoryview(text.encode())
     reads, most = 0, AGAIN * (len(data) // CHUNK + 8)
-    end = time.monotonic() + PATIENCE * (1 + len(data) / 200_000)
+    end = time.thread_time() + PATIENCE * (1 + len(data) / 200_000)
 
     def read(at: int, point: object) -> memoryview:
         nonlocal reads
@@ -210,7 +211,7 @@ def parse(language: Language, text: str) -> Tree | None:
         return data[at : at + CHUNK if reads <= most else at]
 
     try:
-        tree = Parser(grammar(language)).parse(read, progress_callback=lambda at, wrong: time.monotonic() > end)
+        tree = Parser(grammar(language)).parse(read, progress_callback=lambda at, wrong: time.thread_time() > end)
     except ValueError:  # the clock
         return None
     return tree if reads <= most else None
