@@ -16,6 +16,7 @@ from laconic.models import Backend, EduFacts, EduInput, EduOutput, TextTokenizer
 
 from . import codec
 from .cached import Store, body, digest, through
+from .heads import cycles
 from .stages import Segmenter
 from .types import Discourse, Segment, Units
 from .units import from_starts, owners, sentences
@@ -88,18 +89,8 @@ def without_cycles(score: np.ndarray) -> np.ndarray:
     best = score.argmax(1)
     gain = score[np.arange(count), best] - score[:, -1]
     best[best == count] = -1
-    state = np.zeros(count, np.int8)  # 0 not seen, 1 on this path, 2 done
-    for first in range(count):
-        path = []
-        at = first
-        while at >= 0 and state[at] == 0:
-            state[at] = 1
-            path.append(at)
-            at = int(best[at])
-        if at >= 0 and state[at] == 1:
-            cycle = path[path.index(at) :]
-            best[min(cycle, key=lambda n: float(gain[n]))] = -1
-        state[path] = 2
+    for cycle in list(cycles(best)):
+        best[min(cycle, key=lambda n: float(gain[n]))] = -1
     found: np.ndarray = best.astype(np.int64)
     return found
 

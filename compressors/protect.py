@@ -8,6 +8,7 @@ import numpy as np
 
 from laconic.models.recent import Recent
 
+from .heads import cycles
 from .types import Units
 
 _FENCE = re.compile(r"^[ \t]*(```|~~~)", re.M)
@@ -115,15 +116,6 @@ def uncut(units: Units, text: str, *, names: bool = False) -> Units:
 def acyclic(heads: np.ndarray) -> np.ndarray:
     """The same heads, but -1 where following them comes back to a unit."""
     out: np.ndarray = heads.copy()
-    state = np.zeros(len(out), np.int8)  # 0 not seen, 1 on this path, 2 done
-    for first in range(len(out)):
-        path = []
-        at = first
-        while at >= 0 and state[at] == 0:
-            state[at] = 1
-            path.append(at)
-            at = int(out[at])
-        if at >= 0 and state[at] == 1:
-            out[path[-1]] = -1
-        state[path] = 2
+    for cycle in cycles(heads):
+        out[cycle[-1]] = -1
     return out

@@ -28,11 +28,15 @@ def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
             elif space >= 0:
                 spans.append(Span(space, space + 1))
         spans.append(Span(start, end))
+    return trimmed(text, spans)
+
+
+def trimmed(text: str, spans: list[Span]) -> list[Span]:
+    """The same spans without the white space that they end in."""
     while spans:
         start, end = spans.pop()
-        if trimmed := text[start:end].rstrip():
-            spans.append(Span(start, start + len(trimmed)))
-            break
+        if rest := text[start:end].rstrip():
+            return [*spans, Span(start, start + len(rest))]
     return spans
 
 

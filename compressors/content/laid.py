@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..render import trimmed
 from ..score_lexical import bm25, terms
 from ..score_token import identifiers
 from ..types import Mark, Span, Units
@@ -141,12 +142,7 @@ def spans_between(text: str, starts: np.ndarray, ends: np.ndarray, cuts: Sequenc
             spans[-1] = Span(spans[-1].start, end)
         elif start < end:
             spans.append(Span(start, end))
-    while spans:
-        start, end = spans.pop()
-        if trimmed := text[start:end].rstrip():
-            spans.append(Span(start, start + len(trimmed)))
-            break
-    return spans
+    return trimmed(text, spans)
 
 
 def runs(units: Units, kept: np.ndarray, counted: np.ndarray) -> list[tuple[int, int]]:
