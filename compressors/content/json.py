@@ -18,6 +18,7 @@ from ..units import sentences
 from .laid import Laid, Rendered, spans_between, view_of
 
 WHOLE = 240  # characters of a value that is kept or dropped as one
+SHARE = 1 / 16  # of the text, that one which holds others may be
 SHAPE, NEW = 3.0, 2.0  # logits for the first item of an array, and for one with keys of its own
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -92,14 +93,13 @@ def scan(text: str) -> list[Node]:
 class Cut:
     """A JSON text as units: `group` is the container each unit is a member of, -1 for the rest."""
 
-    def __init__(self, text: str, nodes: list[Node], whole: int = WHOLE) -> None:
+    def __init__(self, text: str, nodes: list[Node]) -> None:
         self.text, self.nodes = text, nodes
         self.children: list[list[int]] = [[] for _ in nodes]
         self.top = [n for n, node in enumerate(nodes) if node.parent < 0]
         for n, node in enumerate(nodes):
             if node.parent >= 0:
                 self.children[node.parent].append(n)
-        self.whole = whole if len(self.top) > 1 else -1
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.heads: list[int] = []
@@ -139,7 +139,12 @@ class Cut:
         node = self.nodes[n]
         if self.text[node.value] not in '[{"':
             return True
-        return node.end - node.value <= max(self.whole, WHOLE * (node.parent >= 0))
+        size = node.end - node.value
+        if size > WHOLE or (node.parent < 0 and len(self.top) == 1):
+            return False
+        return size <= SHARE * len(self.text) or all(
+            self.text[self.nodes[c].value] not in "[{" for c in self.children[n]
+        )
 
     def _unit(self, n: int, start: int, end: int, head: int, read: str, prior: float, *, member: bool = True) -> int:
         node = self.nodes[n]
