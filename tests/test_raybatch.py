@@ -88,7 +88,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 ) -> None:
     """SIGKILL to an actor in the middle of a part: its part is begun again by another, each line is there once."""
     few, target, killed = tmp_path / "few.jsonl", tmp_path / "out.jsonl", []
-    few.write_bytes(b"".join(source.read_bytes().splitlines(True)[:1202]))  # two blank lines among them
+    few.write_bytes(b"".join(source.read_bytes().splitlines(True)[:4002]))  # two blank lines among them
 
     def kill() -> None:
         def half_written() -> bool:
@@ -106,11 +106,11 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    found = run(Settings(), few, target, TWO, size=600, kind="jsonl")
+    found = run(Settings(), few, target, TWO, size=2000, kind="jsonl")
     thread.join()
     assert killed
-    assert found == (1200, 3)
-    assert target.read_bytes() == b"".join(expected.splitlines(True)[:1200])
+    assert found == (4000, 3)
+    assert target.read_bytes() == b"".join(expected.splitlines(True)[:4000])
     assert {p.name for p in tmp_path.iterdir()} == {"few.jsonl", "out.jsonl"}
 
 
