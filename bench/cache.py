@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import random
 import statistics
@@ -177,7 +179,12 @@ def resident() -> int:
 
 
 def fill(inserts: int, limit: int) -> None:
-    """Insert values of a segment's sizes; prints the least and most resident bytes once the bound was reached."""
+    """Insert values of a segment's sizes; prints the least and most resident bytes once the bound was reached.
+
+    What was freed before, as after compiling what is imported, is given back first: it would be filled unseen.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # glibc's
     rng, lru, base = random.Random(11), Lru(limit), resident()
     seen: list[int] = []
     full = False

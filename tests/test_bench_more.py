@@ -47,8 +47,7 @@ def test_edits_leave_most_segments(bare: Compressor) -> None:
 def test_the_first_tier_is_bounded() -> None:
     """A process of its own, filled several times over, holds about its bound."""
     found = held(60_000, 8 << 20)
-    # less where the system takes back idle pages, or where compiling what was imported left room behind
-    assert 0.2 < found["least"] <= found["most"] < 1.3
+    assert 0.5 < found["least"] <= found["most"] < 1.3
 
 
 def test_agnostic_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
