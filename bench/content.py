@@ -23,6 +23,7 @@ from laconic.compressors.content.html_tree import OPTIONAL_END, VOID
 from laconic.compressors.content.json import valid
 from laconic.compressors.content.languages import errors, language_of, parse
 from laconic.compressors.render import render
+from laconic.compressors.select import closure
 
 from .detection import SUFFIXES, files, made
 
@@ -107,9 +108,8 @@ def survives(kind: str, text: str, seed: int) -> str | None:
             if laid is None:
                 continue
             kept = np.random.default_rng(seed).random(len(laid.units)) < 0.2
-            heads = laid.units.heads
-            while heads is not None and (more := np.setdiff1d(heads[kept], np.flatnonzero(kept))).max(initial=-1) >= 0:
-                kept[more[more >= 0]] = True
+            if laid.units.heads is not None:
+                kept = closure(kept, laid.units.heads)
             spans, _ = laid.form(kept)
         except Exception as e:  # that nothing raises is what is measured
             return f"{kind}: {type(e).__name__}"

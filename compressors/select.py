@@ -94,14 +94,16 @@ def above(pieces: Sequence[Piece], threshold: float) -> list[np.ndarray]:
 
 def with_heads(kept: np.ndarray, piece: Piece) -> np.ndarray:
     """`kept` and every allowed unit that one of them depends on."""
-    heads = piece.heads
-    if heads is None:
-        return kept
+    return kept if piece.heads is None else closure(kept, piece.heads, piece.allowed)
+
+
+def closure(kept: np.ndarray, heads: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    """`kept` and every unit, of those `allowed`, that one of them depends on."""
     out: np.ndarray = kept.copy()
     todo = np.flatnonzero(kept)
     while len(todo):
         todo = np.unique(heads[todo])
-        todo = todo[(todo >= 0) & ~out[todo] & piece.allowed[todo]]
+        todo = todo[(todo >= 0) & ~out[todo] & (True if allowed is None else allowed[todo])]
         out[todo] = True
     return out
 

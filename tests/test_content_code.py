@@ -19,6 +19,8 @@ from laconic.compressors.content.laid import Laid
 from laconic.compressors.content.languages import LANGUAGES, errors, language_of, looks_like_code, parse
 from laconic.compressors.render import render
 
+from .laid_checks import closed
+
 PYTHON = (
     '''#!/usr/bin/env python
 """Carts and what is in them — with prices.
@@ -291,17 +293,6 @@ SOURCES = {
 NAMED = {x.name: x for x in LANGUAGES}
 
 
-def closed(kept: np.ndarray, laid: Laid) -> np.ndarray:
-    """`kept` with all heads, as the selector does it."""
-    out, todo = kept.copy(), np.flatnonzero(kept)
-    while len(todo):
-        todo = laid.units.heads[todo]
-        todo = todo[todo >= 0]
-        todo = np.unique(todo[~out[todo]])
-        out[todo] = True
-    return out
-
-
 def sound(laid: Laid, text: str) -> None:
     units = laid.units
     assert units.starts[0] == 0 and units.ends[-1] == len(text)
@@ -328,7 +319,7 @@ def test_what_is_kept_parses_again(name: str, marker: str) -> None:
     sound(laid, text)
     draw = np.random.default_rng(3)
     for n in range(60):
-        kept = closed(draw.random(len(laid.units)) < draw.random() ** 3, laid)
+        kept = closed(draw.random(len(laid.units)) < draw.random() ** 3, laid.units.heads)
         spans, marks = laid.form(kept)
         assert all(a.end <= b.start for a, b in pairwise(spans))
         out = render(text, spans, marks)
@@ -343,7 +334,7 @@ def test_a_body_whose_statements_are_gone_is_written_as_dots_with_its_indentatio
     laid = code.lay(text, "…")
     assert laid is not None
     at = [n for n in range(len(laid.units)) if "def f" in text[laid.units.starts[n] : laid.units.ends[n]]]
-    kept = closed(np.isin(np.arange(len(laid.units)), at), laid)
+    kept = closed(np.isin(np.arange(len(laid.units)), at), laid.units.heads)
     assert render(text, *laid.form(kept)) == "class A:\n    def f(self):\n        ...\n    # …"
 
 
@@ -351,7 +342,7 @@ def test_without_a_marker_a_signature_keeps_its_shortest_statement() -> None:
     text = "def f(self):\n    one(1, 2, 3)\n    if x:\n        y\n    two()\n\n\nlast(1)\n"
     laid = code.lay(text, "")
     assert laid is not None
-    kept = closed(np.arange(len(laid.units)) == 0, laid)
+    kept = closed(np.arange(len(laid.units)) == 0, laid.units.heads)
     out = render(text, *laid.form(kept))
     assert out == "def f(self):\n    two()"
     ast.parse(out)
@@ -361,7 +352,7 @@ def test_a_brace_language_says_what_is_gone_in_a_comment() -> None:
     laid = code.lay(C, "cut")
     assert laid is not None
     at = [n for n in range(len(laid.units)) if "return found" in C[laid.units.starts[n] : laid.units.ends[n]]]
-    out = render(C, *laid.form(closed(np.isin(np.arange(len(laid.units)), at), laid)))
+    out = render(C, *laid.form(closed(np.isin(np.arange(len(laid.units)), at), laid.units.heads)))
     assert "    // cut\n    return found;\n}" in out
     assert out.startswith("#ifndef SHOP_H") and out.endswith("#endif")
 
@@ -375,7 +366,8 @@ def test_code_of_no_known_grammar_is_cut_by_its_indentation() -> None:
     assert laid is not None
     sound(laid, text)
     kept = closed(
-        np.array(["z :=" in text[a:b] for a, b in zip(laid.units.starts, laid.units.ends, strict=True)]), laid
+        np.array(["z :=" in text[a:b] for a, b in zip(laid.units.starts, laid.units.ends, strict=True)]),
+        laid.units.heads,
     )
     out = render(text, *laid.form(kept))
     assert out == "program shop\n  …\n  begin bar(2)\n    z := 3;\n  end\nend"
@@ -406,7 +398,7 @@ def test_no_text_breaks_it_and_everything_kept_is_the_text(text: str, marker: st
         if laid is None:
             continue
         sound(laid, text)
-        kept = closed(np.random.default_rng(seed).random(len(laid.units)) < 0.2, laid)
+        kept = closed(np.random.default_rng(seed).random(len(laid.units)) < 0.2, laid.units.heads)
         spans, marks = laid.form(kept)
         assert all(a.end <= b.start for a, b in pairwise(spans))
         assert all(0 <= m.at <= len(text) for m in marks)

@@ -13,6 +13,7 @@ from laconic.compressors.content.json import lay
 from laconic.compressors.content.laid import Laid
 from laconic.compressors.render import render
 
+from .laid_checks import closed
 from .strategies import texts
 
 scalars = st.one_of(
@@ -32,22 +33,11 @@ written = st.builds(
 lines = st.lists(values.map(lambda v: json.dumps([v])), min_size=2, max_size=5).map("\n".join)
 
 
-def closed(kept: np.ndarray, laid: Laid) -> np.ndarray:
-    """`kept` with everything that its units depend on."""
-    out, heads = kept.copy(), laid.units.heads
-    assert heads is not None
-    todo = np.flatnonzero(out)
-    while len(todo):
-        todo = np.unique(heads[todo])
-        todo = todo[(todo >= 0) & ~out[todo]]
-        out[todo] = True
-    return out
-
-
 def some(laid: Laid, seed: int) -> np.ndarray:
     """A selection of any size that the pipeline could make."""
     rng = np.random.default_rng(seed)
-    return closed(rng.random(len(laid.units)) < rng.random() ** 3, laid)
+    assert laid.units.heads is not None
+    return closed(rng.random(len(laid.units)) < rng.random() ** 3, laid.units.heads)
 
 
 def check(text: str, laid: Laid, seed: int) -> str:
