@@ -7,6 +7,8 @@ from typing import Any
 
 from laconic.models import Card
 
+from .plots import subplots, write
+
 
 def page(card: Card, out: Path) -> str:
     """Markdown for the file `out`; the loss curve is drawn beside it."""
@@ -64,17 +66,9 @@ def along(run: dict[str, Any] | None) -> str:
 
 def curve(card: Card, path: Path) -> Path:
     """Nats per token of left-out articles over steps, as a picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     steps, nats = zip(*card.facts["curve"], strict=True)
-    figure, axis = plt.subplots(figsize=(6, 3.6))
+    figure, axis = subplots(figsize=(6, 3.6))
     axis.plot(steps, nats, marker="o")
     axis.set(title=f"{card.name} revision {card.revision}", xlabel="steps", ylabel="nats per token, left-out articles")
     axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+    return write(figure, path)

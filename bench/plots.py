@@ -18,6 +18,14 @@ def subplots(**options: Any) -> tuple[Any, Any]:
     return made
 
 
+def colours() -> list[Any]:
+    """Twenty: dark ones, then their lighter pairs."""
+    import matplotlib
+
+    found = matplotlib.colormaps["tab20"].colors
+    return [*found[::2], *found[1::2]]
+
+
 def means(axis: Any, found: dict[str, Sequence[float]], label: str) -> None:
     """A line over tokens per latent; `found` has a mean and its interval's two ends by rate."""
     mean, low, high = zip(*found.values(), strict=True)
@@ -34,12 +42,17 @@ def rates(axis: Any, found: dict[str, Any]) -> None:
 
 def save(figure: Any, axes: Sequence[Any], path: Path, **legend: Any) -> Path:
     """Grid and legend on each axis, then the file."""
-    import matplotlib.pyplot as plt
-
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.legend(**legend)
-    figure.tight_layout()
+    return write(figure, path)
+
+
+def write(figure: Any, path: Path, **layout: Any) -> Path:
+    """The file, as `tight_layout` takes its options."""
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout(**layout)
     figure.savefig(path, dpi=90)
     plt.close(figure)
     return path

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .plots import colours, subplots, write
+
 METRICS = ("evidence_recall", "full_support", "answer_kept")
 
 
@@ -40,18 +42,12 @@ def cell(value: float | None, column: list[float | None], interval: tuple[float,
 
 def plots(result: dict[str, Any], folder: Path) -> list[Path]:
     """`folder/SET.png`: each metric over the rate, a line per method."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     folder.mkdir(parents=True, exist_ok=True)
     out = []
-    colours = plt.get_cmap("tab20").colors  # dark ones, then their lighter pairs
     for name, entry in result["sets"].items():
-        figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 4), sharex=True)
+        figure, axes = subplots(ncols=len(METRICS), figsize=(13, 4), sharex=True)
         for axis, metric in zip(axes, METRICS, strict=True):
-            axis.set_prop_cycle(color=[*colours[::2], *colours[1::2]])
+            axis.set_prop_cycle(color=colours())
             for method, figures in entry["methods"].items():
                 points = [(float(r), f[metric], f[f"{metric}_ci"]) for r, f in figures.items() if f[metric] is not None]
                 if points:
@@ -67,32 +63,20 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.suptitle(f"{name}: {entry['examples']} questions")
         figure.legend(handles, labels, loc="center right")
-        figure.tight_layout(rect=(0, 0, 0.86, 1))
-        path = folder / f"{name}.png"
-        figure.savefig(path, dpi=90)
-        plt.close(figure)
-        out.append(path)
+        out.append(write(figure, folder / f"{name}.png", rect=(0, 0, 0.86, 1)))
     return out
 
 
 def reliability(bins: list[tuple[float, float, int]], path: Path, title: str) -> Path:
     """Share of evidence over predicted probability, areas by number of sentences; the diagonal is what is promised."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(4.6, 4.4))
+    figure, axis = subplots(figsize=(4.6, 4.4))
     predicted, observed, count = zip(*bins, strict=True)
     axis.plot((0, 1), (0, 1), color="0.6", lw=1)
     axis.plot(predicted, observed, lw=1.5)
     axis.scatter(predicted, observed, s=[12 + 3 * n**0.5 for n in count], zorder=3)
     axis.set(title=title, xlabel="predicted probability", ylabel="share that is evidence", xlim=(0, 1), ylim=(0, 1))
     axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
-    return path
+    return write(figure, path)
 
 
 def page(result: dict[str, Any], pictures: list[Path]) -> str:

@@ -50,7 +50,7 @@ HEAVY = {
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
-    "matplotlib": {"bench/report", "bench/latency", "bench/card_lm", "bench/plots"},
+    "matplotlib": {"bench/plots"},
     "prometheus_client": {"service"},
     "pyarrow": {"service/filebatch"},
     "ray": {"service/raybatch"},
