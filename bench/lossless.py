@@ -46,12 +46,14 @@ def texts(given: Iterable[Path], longest: int, each: int) -> dict[str, list[str]
     out: dict[str, list[str]] = {k: [] for k in KINDS}
     for kind, paths in found.items():
         for path in rng.sample(paths, len(paths)):
+            if len(out[kind]) == each:
+                break
             try:
                 text = path.read_text(encoding="utf-8")[:longest]
             except (UnicodeDecodeError, OSError):
                 continue
             name = hashlib.blake2b(text.encode()).digest()
-            if text.strip() and name not in seen and len(out[kind]) < each:
+            if text.strip() and name not in seen:
                 seen.add(name)
                 out[kind].append(text)
     return out
