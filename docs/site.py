@@ -35,8 +35,9 @@ def on_startup(**_: object) -> None:
     layout = ROOT / "build" / "layout" / "laconic"
     layout.mkdir(parents=True, exist_ok=True)
     for room in ROOMS:
-        if not (layout / room).exists():
-            (layout / room).symlink_to(ROOT / room)
+        link = layout / room
+        link.unlink(missing_ok=True)  # it may lead nowhere, or to another checkout
+        link.symlink_to(ROOT / room)
 
 
 def on_config(config: MkDocsConfig) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ def test_shell_of_the_guides_runs(address: str, block: str) -> None:
     assert done.returncode == 0, done.stderr
     assert not script.strip() or done.stdout.strip()
     assert '"error"' not in done.stdout
+
+
+def test_the_sites_layout_is_this_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links that an earlier build has left, to nowhere or to another checkout, are made anew."""
+    at = spec_from_file_location("site_hooks", ROOT / "docs" / "site.py")
+    assert at is not None and at.loader is not None
+    hooks = module_from_spec(at)
+    at.loader.exec_module(hooks)
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+    layout = tmp_path / "build" / "layout" / "laconic"
+    layout.mkdir(parents=True)
+    (layout / "client").symlink_to(tmp_path / "nowhere")
+    (layout / "models").symlink_to(ROOT / "models")
+    for _ in range(2):
+        hooks.on_startup()
+        assert {p.name: p.readlink() for p in layout.iterdir()} == {room: tmp_path / room for room in hooks.ROOMS}
 
 
 def test_links_and_files_exist() -> None:
