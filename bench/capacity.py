@@ -29,7 +29,7 @@ import numpy as np
 from laconic.compressors import Compressor
 from laconic.models.onnx_backend import usable_cores
 
-from .corpus import corpus
+from .corpus import corpus, stretch
 from .latency import QUERY, bodies, segments
 from .load import service
 from .simulate import Asked, Costs, Machine, Simulation
@@ -76,9 +76,7 @@ class Texts:
     def fresh(self) -> Iterator[str]:
         """Random stretches of the corpus; a number in every fifth place makes each segment new."""
         while True:
-            source = self._rng.choice(self._words)
-            start = self._rng.randrange(max(1, len(source) - WORDS))
-            some = source[start : start + WORDS]
+            some = stretch(self._rng, self._words, WORDS)
             some[::5] = [f"{w}{self._rng.randrange(10**6)}" if n % 5 == 0 else w for n, w in enumerate(some[::5])]
             yield " ".join(some)
 

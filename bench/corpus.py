@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import random
 import sys
 import warnings
+from collections.abc import Sequence
 
 WORDS = 350  # of each document: about 512 tokens
 
@@ -27,3 +29,10 @@ def corpus(count: int) -> list[str]:
             ]
             text += " ".join(inspect.getdoc(m) or "" for m in members).split()
     return [" ".join(text[i * WORDS : (i + 1) * WORDS]) for i in range(min(count, len(text) // WORDS))]
+
+
+def stretch(rng: random.Random, texts: Sequence[list[str]], words: int) -> list[str]:
+    """Some words in a row of one of the texts, which are lists of words, at random."""
+    source = rng.choice(texts)
+    start = rng.randrange(max(1, len(source) - words))
+    return source[start : start + words]

@@ -23,7 +23,8 @@ from laconic.compressors.score_token import TokenScorer
 from laconic.compressors.units import sentences
 from laconic.models import Card, FakeBackend, Input, ModelInput
 
-from .corpus import corpus
+from .corpus import corpus, stretch
+from .plots import subplots, write
 
 QUERY = "which exception is raised when the file cannot be opened?"
 SAMPLED = 0.1  # share of refused requests that come back when they were told to
@@ -47,9 +48,7 @@ def bodies(count: int, documents: int, words: int, timeout_ms: int) -> list[dict
     for _ in range(count):
         slices = []
         for _ in range(documents):
-            source = rng.choice(texts)
-            start = rng.randrange(max(1, len(source) - words))
-            slices.append({"text": " ".join(source[start : start + words])})
+            slices.append({"text": " ".join(stretch(rng, texts, words))})
         out.append({"query": QUERY, "documents": slices, "budget": {"rate": 0.3}, "timeout_ms": timeout_ms})
     return out
 
@@ -205,12 +204,7 @@ def percentile(ordered: list[float], q: float) -> float:
 
 def plot(found: list[Answer], memory: list[tuple[float, float]], timeout: float, path: Path) -> Path:
     """Latency of every request by when it was due, refusals below, and the service's memory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (top, low) = plt.subplots(2, 1, figsize=(11, 6), sharex=True, height_ratios=(3, 1))
+    figure, (top, low) = subplots(nrows=2, figsize=(11, 6), sharex=True, height_ratios=(3, 1))
     for name, colour, pick in (
         ("answered", "tab:blue", lambda a: a.status == 200),
         ("refused (429)", "tab:orange", lambda a: a.status == 429),
@@ -223,6 +217,4 @@ def plot(found: list[Answer], memory: list[tuple[float, float]], timeout: float,
     top.legend(loc="upper right")
     low.plot([t for t, _ in memory], [m / 1e6 for _, m in memory])
     low.set(ylabel="resident MB", xlabel="seconds into the run", ylim=(0, None))
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    return path
+    return write(figure, path)
