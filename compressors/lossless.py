@@ -23,7 +23,7 @@ from .render import join
 from .runs import Search
 from .stages import Reader
 from .types import Budget, Compressed, Request, Result, Span
-from .units import printable
+from .units import printable, sentences
 
 ROUNDS = 3  # of looking for runs, each in what is left
 AROUND, SAMPLE = 16, 6  # characters beside a place, and places of an entry, that are counted with name and value
@@ -67,7 +67,7 @@ class Lossless(Pipeline):
         """What documents are ordered by; the same for all where nobody asks."""
         if request.order == "source" and request.top_documents is None:
             return [0.0] * len(documents)
-        segments = self.parts.splitter([p.document for p in documents], [p.sentences for p in documents])
+        segments = self.parts.splitter([p.document for p in documents], [sentences(p.text) for p in documents])
         grouped = by_document(segments, self.parts.scorer(request.query, segments), len(documents))
         return self._best(request, documents, grouped)
 

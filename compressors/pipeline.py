@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from .part import Parts, sigmoid
 from .phrases import phrases
 from .protect import uncut
 from .rank import arrange, by_relevance, spread
-from .render import join, render, spans_of
+from .render import join, render
 from .select import Piece, with_heads
 from .stages import Ranker, Reader
 from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, Units
@@ -32,9 +32,9 @@ class Prepared:
 
     document: Document
     text: str  # as tokenizers can take it; same length as the document's
-    sentences: Units
     token_spans: np.ndarray
     tokens_in: int
+    sentences: Units = field(default_factory=lambda: cutting.from_starts([], 0))  # none where it was laid
     laid: Laid | None = None  # where it was cut by its structure
 
     @property
@@ -56,7 +56,7 @@ class Pipeline:
         total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
         if unchanged := whole(request, total):
             return as_is(request, documents, total, unchanged)
-        documents = [self._laid(request, p) for p in documents]
+        documents = [self._cut_up(request, p) for p in documents]
         seen = [replace(p.document, text=p.read[0]) if p.laid else p.document for p in documents]
         segments = self.parts.splitter(seen, [p.read[1] for p in documents])
         scores = self.parts.scorer(request.query, segments)
@@ -73,18 +73,18 @@ class Pipeline:
         result = self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
         return bounded(result, segments)
 
-    def _laid(self, request: Request, p: Prepared) -> Prepared:
-        """The document cut by its structure, where the recipe sees one."""
-        if self.parts.content is None or not p.document.compress:
-            return p
-        laid = self.parts.content(p.text, request.marker)
-        return replace(p, laid=narrowed(laid, request.query)) if laid else p
+    def _cut_up(self, request: Request, p: Prepared) -> Prepared:
+        """The document cut by its structure, where the recipe sees one, else into sentences."""
+        layout = self.parts.content if p.document.compress else None
+        if layout and (laid := layout(p.text, request.marker)):
+            return replace(p, laid=narrowed(laid, request.query))
+        return replace(p, sentences=cutting.sentences(p.text))
 
     def _prepare(self, request: Request) -> list[Prepared]:
         documents = request.documents
         texts = [cutting.printable(d.text) for d in documents]
         return [
-            Prepared(document=d, text=t, sentences=cutting.sentences(t), token_spans=spans, tokens_in=len(spans))
+            Prepared(document=d, text=t, token_spans=spans, tokens_in=len(spans))
             for d, t, spans in zip(documents, texts, self.reader.spans(texts), strict=True)
         ]
 
@@ -290,7 +290,7 @@ def as_is(request: Request, documents: Sequence[Prepared], total: int, why: str)
         Compressed(
             id=p.document.id,
             text=p.document.text,
-            spans=spans_of(p.text, p.sentences, np.ones(len(p.sentences), bool)),
+            spans=[Span(0, len(p.text))] if p.text else [],
             score=None,
             tokens_in=p.tokens_in,
             tokens_out=p.tokens_in,
