@@ -181,6 +181,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"user": 0}, "at '/user'"),
     ({"redis": {"mode": "cluster"}}, "at '/redis/mode': value must be one of"),
     ({"redis": {"mode": "external", "external": {"url": "redis://:secret@r"}}}, "redis.external.url holds a password"),
+    (
+        {"redis": {"mode": "external", "external": {"url": "redis://r:6379/0?db=1&password=secret"}}},
+        "redis.external.url holds a password",
+    ),
+    (
+        {"redis": {"mode": "external", "external": {"url": "redis+sentinel://:my/secret@r/m"}}},
+        "redis.external.url holds a password",
+    ),
+    ({"models": {**DOWNLOAD, "download": {"url": "https://me:secret@e.example/a"}}}, "models.download.url holds"),
     ({"redis": {"mode": "external"}}, "give redis.external.url, or redis.external.existingSecret"),
     (
         {"redis": {"mode": "external", "external": {"url": "redis://r", "existingSecret": "s"}}},
@@ -209,7 +218,15 @@ def test_wrong_values_are_refused_clearly(helm: Helm, values: dict[str, Any], sa
     """Helm refuses before anything is sent, and says where the value is or what is missing."""
     with pytest.raises(ChartError, match=re.escape(said)) as refused:
         helm.install(values)
-    assert "secret@" not in str(refused.value)  # a password that was put in the wrong place is not repeated
+    # a password that was put in the wrong place is not repeated
+    assert not re.search("secret@|=secret", str(refused.value))
+
+
+def test_an_at_sign_in_a_path_is_no_password(helm: Helm) -> None:
+    """A version in the name of a file of models."""
+    url = "https://files.example/models@v2.tar"
+    made = helm.install({"models": {"source": "download", "download": {"url": url, "sha256": SUM}}})
+    assert url in made.manifest
 
 
 def test_the_production_values_name_what_they_need(helm: Helm) -> None:

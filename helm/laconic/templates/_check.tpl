@@ -3,7 +3,8 @@
 {{- $v := .Values -}}
 {{- $k := $v.autoscaling.keda -}}
 {{- range $name, $url := dict "settings.upstream_url" $v.settings.upstream_url "otlp.endpoint" $v.otlp.endpoint "redis.external.url" $v.redis.external.url "models.download.url" $v.models.download.url "autoscaling.keda.prometheus" $k.prometheus -}}
-{{- if contains "@" (default "" $url) -}}{{- /* not the schema's to say: it would repeat the value */ -}}
+{{- /* Not the schema's to say: it would repeat the value. An @ is a path's own only where the scheme is HTTP. */ -}}
+{{- if regexMatch "^(redis.*|https?://[^/?#]*)@|[?&]password=" (default "" $url) -}}
 {{- fail (printf "%s holds a password: it would be readable in the manifests; put it into a Secret" $name) -}}
 {{- end -}}
 {{- end -}}
