@@ -31,6 +31,12 @@ class Step:
         found: list[str] = json.loads(rest) if rest.startswith("[") else shlex.split(rest)
         return found
 
+    @cached_property
+    def command(self) -> list[str]:
+        """What HEALTHCHECK runs: the words in brackets after its CMD."""
+        found: list[str] = json.loads(self.text.partition("CMD ")[2])
+        return found
+
 
 @dataclass
 class Stage:

@@ -7,7 +7,6 @@ pyenv's); downloads Debian's packages and those of the lock. What an engine woul
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import signal
@@ -91,19 +90,17 @@ def main() -> int:
     )
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--base", type=Path, help="folder that keeps Debian with Python for the next time")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if os.environ.get("LACONIC_REHEARSAL") != "apart":  # mounts are to end with this process
-        apart = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __spec__.name, *sys.argv[1:]]
-        return subprocess.call(apart, env={**os.environ, "LACONIC_REHEARSAL": "apart"})
-    with contextlib.ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        engine = Engine(stages((ROOT / "Dockerfile").read_text()), ROOT, work, args.python, args.base)
-        port = free_port()
-        box = Container(engine, args.target, LACONIC_PORT=str(port))
-        print("".join(f"      {name}: {seconds:.0f} s\n" for name, seconds in engine.seconds.items()), end="")
-        good = contents(box) + service(box, f"http://127.0.0.1:{port}")
-        stack.callback(sh, "umount", "-l", "-R", box.root)  # before the folder goes
-    return 0 if all(good) else 1
+    if args.work is None:  # who removes the folder must not see what is mounted in it: the host's /dev would go too
+        with tempfile.TemporaryDirectory() as work:
+            apart = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __spec__.name]
+            return subprocess.call([*apart, *sys.argv[1:], "--work", work])
+    engine = Engine(stages((ROOT / "Dockerfile").read_text()), ROOT, args.work, args.python, args.base)
+    port = free_port()
+    box = Container(engine, args.target, LACONIC_PORT=str(port))
+    print("".join(f"      {name}: {seconds:.0f} s\n" for name, seconds in engine.seconds.items()), end="")
+    return 0 if all(contents(box) + service(box, f"http://127.0.0.1:{port}")) else 1
 
 
 if __name__ == "__main__":

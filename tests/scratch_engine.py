@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from .dockerfile import Stage, context, environment, last, lineage
@@ -101,15 +102,12 @@ class Engine:
     def run(self, root: Path, name: str, n: int, command: str) -> None:
         values = environment(self.stages, name, PATH=PATH, HOME="/root")
         values |= {k: v for k in (*OUTSIDE, *map(str.lower, OUTSIDE)) if (v := os.environ.get(k))}
-        mounted = [root / "proc", root / "dev", root / "etc/resolv.conf", root / "etc/ssl/certs"]
-        mount("-t", "proc", "proc", mounted[0])
-        for target in mounted[1:]:
-            mount("--bind", Path("/", target.relative_to(root)).resolve(), target)
-        try:
+        with ExitStack() as mounted:  # undoes each that was made, whichever of the others fails
+            for place in ("proc", "dev", "etc/resolv.conf", "etc/ssl/certs"):
+                what = ("-t", "proc", "proc") if place == "proc" else ("--bind", Path("/", place).resolve())
+                mount(*what, root / place)
+                mounted.callback(sh, "umount", root / place)
             sh("chroot", root, "env", "-C", self.folder(name, n), "/bin/sh", "-c", command, env=values)
-        finally:
-            for target in mounted:
-                sh("umount", target)
 
     def context(self) -> Path:
         """The files that a build gets to see, owned by root."""
@@ -162,5 +160,4 @@ class Container:
 
     def healthy(self) -> bool:
         """What HEALTHCHECK's command says."""
-        said = last(self.engine.stages, self.name, "HEALTHCHECK").text.partition("CMD ")[2]
-        return self.inside(*re.findall(r'"([^"]*)"', said)).returncode == 0
+        return self.inside(*last(self.engine.stages, self.name, "HEALTHCHECK").command).returncode == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import json
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from laconic.service.settings import Settings
 
+from . import rehearse, scratch_engine
 from .conftest import free_port
 from .dockerfile import context, environment, last, lineage, stages
 
@@ -176,8 +176,7 @@ def test_the_environment_is_settings(target: str, monkeypatch: pytest.MonkeyPatc
 
 def health(**variables: str) -> subprocess.CompletedProcess[str]:
     """HEALTHCHECK's own command, of this interpreter and this checkout."""
-    said = last(STAGES, "cpu", "HEALTHCHECK").text.partition("CMD ")[2]
-    python, options, script = json.loads(said)
+    python, options, script = last(STAGES, "cpu", "HEALTHCHECK").command
     assert (python, script) == ("python", "/opt/health.py")
     command = [sys.executable, options, str(ROOT / "docker/health.py")]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
@@ -189,6 +188,44 @@ def test_health_check_of_the_service(address: str) -> None:
     port = str(free_port())
     done = health(LACONIC_PORT=port)
     assert done.returncode == 1 and f"no answer on port {port}" in done.stderr
+
+
+def test_a_rehearsals_folder_is_removed_where_no_mount_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mounts is another process, with mounts of its own and a folder that this one makes and removes."""
+    seen = []
+
+    def interrupted(command: list[str]) -> int:
+        seen.append((command, Path(command[-1]).is_dir()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["rehearse", "--target", "gpu"])
+    monkeypatch.setattr(subprocess, "call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rehearse.main()
+    ((command, there),) = seen
+    assert command[:4] == ["unshare", "--mount", "--propagation", "private"]
+    assert command[-4:-1] == ["--target", "gpu", "--work"] and there
+    assert not Path(command[-1]).exists()
+
+
+@pytest.mark.parametrize("wrong", [("mount", "ssl/certs"), ("umount", "dev"), ("chroot", "")])
+def test_what_a_step_mounts_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, str]) -> None:
+    """Whatever fails, mounting, the step or the undoing itself: all that was mounted is undone, nothing else."""
+    done: dict[str, list[str]] = {"mount": [], "umount": [], "chroot": []}
+
+    def sh(*words: str | Path, **_: object) -> str:
+        word, *_, target = map(str, words)
+        done[word].append(target)
+        if word == wrong[0] and target.endswith(wrong[1]):
+            raise subprocess.CalledProcessError(1, word)
+        return ""
+
+    monkeypatch.setattr(scratch_engine, "sh", sh)
+    engine = scratch_engine.Engine(STAGES, ROOT, tmp_path, tmp_path, None)
+    with pytest.raises(subprocess.CalledProcessError):
+        engine.run(tmp_path, "cpu", 0, "true")
+    made = done["mount"][:-1] if wrong[0] == "mount" else done["mount"]
+    assert len(made) >= 3 and done["umount"] == made[::-1]
 
 
 @contextmanager
