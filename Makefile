@@ -6,12 +6,13 @@ DATA ?= data/eval
 EXTRAS ?= dev
 MORE ?= # further packages
 INSTALL ?= $(BIN)/pip install --quiet
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: dev check format lint types test coverage docs pictures bench locks rehearse-image clean
 
 dev: $(VENV)/.done  ## everything a developer needs, in .venv
 $(VENV)/.done: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable '.[$(EXTRAS)]' $(MORE)
 	touch $@
 
@@ -31,10 +32,10 @@ types: dev  ## checked on what ships: a plain build of the package
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p laconic
 
 test: dev  ## two files side by side
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 coverage: dev  ## the same, and which lines no test runs; a third slower
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 docs: dev  ## the documentation as a site, in build/docs; links that lead nowhere are errors (--quiet would let them pass)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
