@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from laconic.compressors import Compressor
 from laconic.models import Card
@@ -148,7 +150,8 @@ def edu(args: argparse.Namespace) -> int:
     if args.write:
         record = Card.read(args.write)
         assert record.edu is not None
-        edu = replace(record.edu, facts={**record.edu.facts, "measured": result})
+        start = record.edu.start if args.start is None else args.start  # the figures are of this one
+        edu = replace(record.edu, start=start, facts={**record.edu.facts, "measured": result})
         replace(record, edu=edu).write(args.write)
     print(json.dumps(result))
     return 0
@@ -201,6 +204,14 @@ def latents(args: argparse.Namespace) -> int:
     return 0
 
 
+def written(out: Path, result: dict[str, Any], text: str, name: str = "figures", page: str = "table") -> None:
+    """The result and its table, as files in `out` and printed."""
+    (out / f"{name}.json").write_text(json.dumps(result, indent=1))
+    (out / f"{page}.md").write_text(f"{text}\n")
+    print(text)
+    print(json.dumps(result))
+
+
 def needles(args: argparse.Namespace) -> int:
     from .needles import measure, table
 
@@ -208,10 +219,7 @@ def needles(args: argparse.Namespace) -> int:
     kinds = [*args.kinds, *["pairs"] * (args.data is not None and "pairs" not in args.kinds)]
     given = {k: getattr(args, k) for k in ("cases", "slow", "rate", "seed", "data")}
     result = measure(Compressor(), kinds, **given)
-    (args.out / "needles.json").write_text(json.dumps(result, indent=1))
-    (args.out / "needles.md").write_text(table(result))
-    print(table(result))
-    print(json.dumps(result))
+    written(args.out, result, table(result), "needles", "needles")
     return 0
 
 
@@ -221,10 +229,7 @@ def lossless(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     reader = Compressor(readers_dir=args.readers_dir).reader(args.reader)
     result = measure(reader, args.files, args.longest, args.each, args.generated)
-    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
-    (args.out / "table.md").write_text(table(result) + "\n")
-    print(table(result))
-    print(json.dumps(result))
+    written(args.out, result, table(result))
     return 0 if all(r["restored"] == r["documents"] for r in result["kinds"].values()) else 1
 
 
@@ -233,16 +238,11 @@ def content(args: argparse.Namespace) -> int:
 
     args.out.mkdir(parents=True, exist_ok=True)
     result = measure(Compressor(), args.files, args.count, args.longest)
-    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
-    (args.out / "table.md").write_text(table(result) + "\n")
-    print(table(result))
-    print(json.dumps(result))
+    written(args.out, result, table(result))
     return 1 if result["faults"] else 0
 
 
 def page(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from .page import filled
 
     args.page.write_text(filled(args.page.read_text(), Path.cwd(), Compressor()))
@@ -297,8 +297,8 @@ def capacity(args: argparse.Namespace) -> int:
     from laconic.models.onnx_backend import usable_cores
 
     from .capacity import compare, middle, summary
-    from .entries import measure
-    from .plan import Demand, plot
+    from .entries import KEYS, measure
+    from .plan import Demand, fleets, plot
     from .simulate import Machine
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -306,13 +306,14 @@ def capacity(args: argparse.Namespace) -> int:
     costs, pair = middle(rows)
     found = summary(rows)
     result = {"summary": found, "costs": vars(costs), "pair": pair, "rounds": rows}
-    if args.redis_url:
-        result["entries"] = measure(args.redis_url, args.entries)
     machine = Machine(cores=usable_cores(), lanes=usable_cores(), pair=pair)
     segments = sum(r["segments"] for r in rows) / len(rows)
     tokens = sum(r["tokens"] for r in rows) / len(rows) / segments
     demand = Demand(per_second=args.per_second, segments=segments, tokens=tokens, hit=0.0)
     result["demand"] = vars(demand)
+    if args.redis_url:
+        result["entries"] = entries = measure(args.redis_url, args.entries)
+        result["fleet"] = fleets(costs, machine, demand, entries["token.v1"], KEYS)
     print(plot(found, costs, machine, demand, args.out / "capacity.png"))
     (args.out / "capacity.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))

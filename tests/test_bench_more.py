@@ -137,6 +137,9 @@ def test_edu_and_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "| token.v1 | answer kept | +0.00 (b +0.0) |" in shown
     assert "| gum | 2 | 5 | 0.6667" in shown
     assert all(mark in shown for mark in card.sha256.values())
+    assert main(["edu", "--data", str(tmp_path), "--start=-9.5", "--write", str(folder)]) == 0
+    other = Card.read(folder).edu  # figures of another threshold go onto the card with it
+    assert other is not None and other.start == -9.5 and other.facts["measured"]["gum"]["precision"] < 0.5
 
 
 def test_the_card_compares_what_both_runs_have() -> None:
