@@ -60,5 +60,6 @@ def kept(documents: list[Document], answer: CompressAnswer) -> list[Document]:
             out.append(document)
         elif (row := next(found)).text and row.text.strip():
             meta = {**document.meta, "spans": [list(s) for s in row.spans or []]}
-            out.append(replace(document, content=row.text, meta=meta, score=row.score or document.score))
+            score = document.score if row.score is None else row.score
+            out.append(replace(document, content=row.text, meta=meta, score=score))
     return out
