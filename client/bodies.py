@@ -84,6 +84,11 @@ def line(given: CompressRequest | Mapping[str, Any]) -> CompressRequest:
     return given if isinstance(given, CompressRequest) else made(CompressRequest, named(given))
 
 
+def dumped(body: BaseModel) -> bytes:
+    """Only what was said: defaults are the service's to know."""
+    return body.model_dump_json(exclude_unset=True, exclude_none=True, by_alias=True).encode()
+
+
 def named(options: Mapping[str, Any]) -> dict[str, Any]:
     """As the wire has it: `returns`, here not a word of Python's, is `return` there; strings become documents."""
     fields = {"return" if k == "returns" else k: v for k, v in options.items()}

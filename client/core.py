@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .bodies import Given, encode_request, made, request, untouched
+from .bodies import Given, dumped, encode_request, made, request, untouched
 from .errors import DeadlineExceeded, LaconicError, ServiceFailure, Unavailable, of_answer, of_validation, told
 from .pages import Row, answers, joined, refused
 from .wire import BatchAnswer, CompressAnswer, CompressRequest
@@ -238,11 +238,6 @@ def timed(body: CompressRequest | EncodeRequest) -> Callable[[float], bytes]:
         return dumped(body.model_copy(update={"timeout_ms": ms}))
 
     return content
-
-
-def dumped(body: BaseModel) -> bytes:
-    """Only what was said: defaults are the service's to know."""
-    return body.model_dump_json(exclude_unset=True, exclude_none=True, by_alias=True).encode()
 
 
 def reading(model: type[M]) -> Callable[[bytes], M]:

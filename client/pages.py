@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .bodies import line, untouched
+from .bodies import dumped, line, untouched
 from .errors import InvalidRequest, LaconicError, ServiceFailure, of_detail
 from .wire import BatchAnswer, CompressRequest, ErrorDetail
 
@@ -54,8 +54,7 @@ def row_of(index: int, given: CompressRequest | Mapping[str, Any]) -> Row:
         body = line(given)
     except InvalidRequest as e:
         return Row(index=index, error=e)
-    written = body.model_dump_json(exclude_unset=True, exclude_none=True, by_alias=True)
-    return Row(index=index, body=body, line=written.encode() + b"\n")
+    return Row(index=index, body=body, line=dumped(body) + b"\n")
 
 
 def answers(content: bytes, count: int) -> list[BatchAnswer]:
