@@ -171,7 +171,10 @@ def lost(error: Exception, late: bool) -> Lost:
 
 
 class Left(dict[str, float]):
-    """httpx's timeouts of one request, each the time left when it is looked up: together they do not exceed it."""
+    """httpx's timeouts of one request, each the time left when it is looked up: connecting, writing, waiting.
+
+    The one for reading headers is looked up once: a server that sends them byte by byte can take longer than is left.
+    """
 
     def __init__(self, end: float) -> None:
         super().__init__()
