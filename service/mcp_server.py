@@ -5,18 +5,18 @@ In one process, no service needed. An agent skims with `compress` and opens what
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from laconic.client.wire import CompressAnswer, CompressRequest
-from laconic.compressors import Compressor, InvalidRequest, LaconicError, segment_id
-from laconic.models import ModelError, Work, current
+from laconic.compressors import Compressor, InvalidRequest, segment_id
+from laconic.models import Work, current
+from laconic.models.recent import Recent
 
+from .errors import describe
 from .handle import answer
 
 OWNER = "mcp"  # whose texts they are in the store
@@ -67,19 +67,15 @@ class Names:
     """Short names of texts; the oldest are forgotten. For any thread."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._most, self._known, self._lock = most, OrderedDict[str, str](), threading.Lock()
+        self._known = Recent[str](most * SHORT)
 
     def short(self, ident: str) -> str:
-        with self._lock:
-            self._known[ident[:SHORT]] = ident
-            self._known.move_to_end(ident[:SHORT])
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
+        if self._known.get(ident[:SHORT]) != ident:
+            self._known.put(ident[:SHORT], ident)
         return ident[:SHORT]
 
     def full(self, name: str) -> str | None:
-        with self._lock:
-            return self._known.get(name.strip().lower())
+        return self._known.get(name.strip().lower())
 
 
 class Tools:
@@ -102,10 +98,8 @@ class Tools:
             body = CompressRequest.model_validate({**given, "return": ["spans", "segments"]})
             found = answer(self.compressor, body, OWNER, Work(key=OWNER))
             self.texts.keep(texts)  # as what this thread works for now
-        except ValidationError as e:
-            raise ToolError(e.errors(include_input=False, include_url=False)[0]["msg"]) from None
-        except (LaconicError, ModelError) as e:
-            raise ToolError(str(e)) from None
+        except Exception as e:  # described, as the service does
+            raise ToolError(describe(e, OWNER)[1].message) from None
         return self._skimmed(texts, found)
 
     def expand(

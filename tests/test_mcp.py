@@ -53,6 +53,31 @@ def test_texts_must_be_kept(tmp_path: Path) -> None:
         make(Compressor(), "0")
 
 
+def test_what_goes_wrong_is_told_as_the_service_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong call in words that help; a defect once in the log, and none of its words to the agent."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    from laconic.service import mcp_server
+    from laconic.service.opening import make_compressor
+    from laconic.service.settings import Settings
+
+    tools = mcp_server.Tools(make_compressor(Settings(expand_ttl_seconds=60)))
+    with pytest.raises(ToolError, match="less than or equal to 1"):
+        tools.compress(["a"], rate=2)
+    assert caplog.records == []
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(mcp_server, "answer", broken)
+    with pytest.raises(ToolError, match="a defect") as e:
+        tools.compress(["a"])
+    assert "secret" not in str(e.value)
+    assert [r.message for r in caplog.records] == ["defect"]
+
+
 def test_names_are_forgotten_in_turn() -> None:
     """The oldest of too many names goes; names are found however an agent writes them."""
     from laconic.service.mcp_server import Names
