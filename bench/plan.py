@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .plots import subplots
+from .plots import subplots, write
 from .simulate import Costs, Machine, Simulation, mixed
 
 BUSY = 0.7  # share of what pods can do that is planned with: queues grow beyond all bounds near 1
 REDIS_BUSY = 0.6  # of one Redis' only thread
+PLANNED = (0.0, 0.5, 0.95, 1.0)  # hit rates of the fleets
 DAY = 24 * 3600.0
 
 
@@ -47,6 +48,11 @@ def bounds(costs: Costs, machine: Machine, demand: Demand) -> dict[str, float]:
     }
 
 
+def pods(demand: Demand, each: float) -> float:
+    """How many a demand takes, at `each` requests per second of one that is saturated."""
+    return demand.per_second / (BUSY * each)
+
+
 def fleet(costs: Costs, machine: Machine, demand: Demand, entry: Entry) -> dict[str, Any]:
     """Pods and Redis for a demand, nothing kept in the pods' own memory; rates per second, bytes, no replication."""
     each = bounds(costs, machine, demand)
@@ -57,13 +63,22 @@ def fleet(costs: Costs, machine: Machine, demand: Demand, entry: Entry) -> dict[
     return {
         "per_pod": each[bound],
         "bound": bound,
-        "pods": math.ceil(demand.per_second / (BUSY * each[bound])),
+        "pods": math.ceil(pods(demand, each[bound])),
         "redis_threads": (demand.per_second * demand.segments + new) * per_key / REDIS_BUSY,
         "redis_bytes_per_second": read + new * entry.value,
         "new_segments_per_second": new,
         "memory_per_day": new * DAY * entry.memory,
         "memory_per_million": 1e6 * entry.memory,
     }
+
+
+def fleets(
+    costs: Costs, machine: Machine, demand: Demand, found: dict[str, float], keys: int
+) -> dict[str, dict[str, Any]]:
+    """The fleet by hit rate, with a Redis whose entries and reads of `keys` cost what `entries.measure` has found."""
+    entry = Entry(value=found["value_bytes"], memory=found["grown_bytes"], read=found["read_redis_us"] / 1e6, keys=keys)
+    asking = replace(costs, remote=found["read_host_ms"] / 1000)
+    return {str(h): fleet(asking, machine, replace(demand, hit=h), entry) for h in PLANNED}
 
 
 def plot(found: dict[str, dict[str, float]], costs: Costs, machine: Machine, demand: Demand, path: Path) -> Path:
@@ -83,13 +98,9 @@ def plot(found: dict[str, dict[str, float]], costs: Costs, machine: Machine, dem
     left.legend()
     for cores in (2, 4, 16):
         size = Machine(cores=cores, lanes=cores, pair=machine.pair if cores == 2 else 2.0)
-        each = [min(bounds(costs, size, Demand(**{**vars(demand), "hit": h})).values()) for h in hits]
-        pods = [demand.per_second / (BUSY * one) for one in each]
-        right.plot(
-            hits, [n * cores for n in pods], label=f"{cores} cores each" + ("" if cores == 2 else " (arithmetic)")
-        )
+        each = [min(bounds(costs, size, replace(demand, hit=h)).values()) for h in hits]
+        label = f"{cores} cores each" + ("" if cores == 2 else " (arithmetic)")
+        right.plot(hits, [cores * pods(demand, one) for one in each], label=label)
     right.set(yscale="log", xlabel="hit rate", ylabel="cores in all", title=f"{demand.per_second:,.0f} requests/s")
     right.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    return path
+    return write(figure, path)

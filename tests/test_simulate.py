@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
+from pathlib import Path
 
 import pytest
 
-from laconic.bench.plan import Demand, Entry, fleet
+from laconic.bench.plan import Demand, Entry, fleet, fleets
 from laconic.bench.simulate import Asked, Costs, Machine, Simulation, mixed
 
 HOST = Costs(request=0.01)
@@ -87,3 +89,17 @@ def test_a_fleet_adds_up() -> None:
     assert found["memory_per_day"] == 10 * 86_400 * 500
     assert found["redis_bytes_per_second"] == 40 * 200
     assert found["redis_threads"] == pytest.approx(50 * 1e-6 / 0.6)
+
+
+def test_the_guides_table_follows_from_its_figures() -> None:
+    """docs/scale.md: its costs, requests and entries give the rows that it shows for 100,000 requests per second."""
+    text = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
+    costs = Costs(request=3.54e-3, segment=0.34e-3, scored=3.5e-3, forward=0.19e-3, token=0.299e-3)
+    read = {"value_bytes": 545, "grown_bytes": 778, "read_redis_us": 65, "read_host_ms": 0.46}
+    demand = Demand(per_second=1e5, segments=6.65, tokens=1172 / 6.65, hit=0.3)
+    found = fleets(costs, Machine(cores=2, lanes=2, pair=2.06), demand, read, 7)
+    for name, row in {"pods": "pods", "redis_threads": "Redis threads for `token.v1`"}.items():
+        (cells,) = re.findall(rf"^\| {row} \|(.*)\|$", text, re.MULTILINE)
+        shown = [int(c.replace(",", "")) for c in cells.split("|")]
+        assert [f[name] for f in found.values()] == pytest.approx(shown, rel=0.04)
+    assert [f["bound"] for f in found.values()] == ["cores"] * 3 + ["host thread"]
