@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+J = TypeVar("J")
 
 
 def unicode(text: str) -> str:
@@ -17,12 +19,12 @@ def unicode(text: str) -> str:
     return text
 
 
-def plain_json(value: dict[str, Any]) -> dict[str, Any]:
+def plain_json(value: J) -> J:
     """What goes back untouched must be JSON: no NaN, no lone surrogates."""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
-        raise ValueError("metadata must be plain JSON: no NaN, no lone surrogates") from None
+        raise ValueError("must be plain JSON: no NaN, no lone surrogates") from None
     return value
 
 

@@ -7,8 +7,6 @@ for a compressor elsewhere). These shapes are others': what they may add later i
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
-from laconic.client.wire import BudgetBody, CompressAnswer, CompressRequest, DocumentBody, Text, UsageAnswer
+from laconic.client.wire import (
+    BudgetBody,
+    CompressAnswer,
+    CompressRequest,
+    DocumentBody,
+    Text,
+    UsageAnswer,
+    plain_json,
+)
 from laconic.compressors import DEFAULT, Compressor, InvalidRequest, Reader, TooLarge
 from laconic.models import Work, current
 
@@ -32,15 +38,6 @@ PLACEHOLDER = r"\{\{HEADROOM_TAG_[^}]*\}\}"  # stands for a tag that Headroom pu
 Rate = Annotated[float | None, Field(gt=0, le=1, allow_inf_nan=False, description="tokens out / tokens in")]
 
 
-def plain(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What goes back must be JSON: no NaN, no lone surrogates."""
-    try:
-        json.dumps(messages, allow_nan=False, ensure_ascii=False).encode()
-    except ValueError:
-        raise ValueError("messages must be plain JSON: no NaN, no lone surrogates") from None
-    return messages
-
-
 class ChatConfig(BaseModel):
     """Of Headroom's options the ones that mean something here; others are ignored."""
 
@@ -53,7 +50,7 @@ class ChatConfig(BaseModel):
 class ChatRequest(BaseModel):
     """`POST /v1/compress` with `messages`: a chat in OpenAI's format, as LiteLLM's `headroom` guardrail posts it."""
 
-    messages: Annotated[list[dict[str, Any]], AfterValidator(plain)]
+    messages: Annotated[list[dict[str, Any]], AfterValidator(plain_json)]
     model: Annotated[Text | None, Field(description="who will read it; not used")] = None
     config: ChatConfig | None = None
 
@@ -139,26 +136,24 @@ def compress_chat(compressor: Compressor, chat: Chat, rate: float, least: int, i
     """The blocking part, on a thread: pieces cut each to its rate, unmarked ones only from `least` tokens on."""
     current.set(work)
     work.check()
-    start, reader = time.perf_counter(), compressor.reader()
+    reader = compressor.reader()
     before, texts = tokens(reader, chat.messages), chat.texts()
     long = [p.marked or n >= least for p, n in zip(chat.pieces, reader.count(texts), strict=True)]
     chosen = [n for n, wanted in enumerate(long) if wanted]
-    usage = UsageAnswer(tokens_in=0, tokens_out=0, rate=0.0, segments=0, cache_hits=0, compute_ms=0.0)
-    if chosen:
-        rates = [BudgetBody(rate=chat.pieces[n].rate or rate) for n in chosen]
-        documents = [DocumentBody(text=texts[n], budget=b) for n, b in zip(chosen, rates, strict=True)]
-        given = {"documents": documents, "query": chat.query, "scope": "document", "return": ["text"]}
-        body = CompressRequest.model_validate(given)
-        found = answer(compressor, body, ident, work)
-        usage = found.usage
-        for n, d in zip(chosen, found.documents, strict=True):
-            texts[n] = some(d.text, texts[n])
+    if not chosen:
+        usage = UsageAnswer(tokens_in=0, tokens_out=0, rate=0.0, segments=0, cache_hits=0, compute_ms=0.0)
+        return Chatted(messages=chat.messages, before=before, after=before, usage=usage)
+    rates = [BudgetBody(rate=chat.pieces[n].rate or rate) for n in chosen]
+    documents = [DocumentBody(text=texts[n], budget=b) for n, b in zip(chosen, rates, strict=True)]
+    given = {"documents": documents, "query": chat.query, "scope": "document", "return": ["text"]}
+    found = answer(compressor, CompressRequest.model_validate(given), ident, work)
+    for n, d in zip(chosen, found.documents, strict=True):
+        texts[n] = some(d.text, texts[n])
     messages = chats.put(chat, texts)
     after = tokens(reader, messages)
     if after > before:  # cut where no token ends: what is gained must never be less than nothing
         messages, after = chat.messages, before
-    usage.compute_ms = round((time.perf_counter() - start) * 1000, 2)
-    return Chatted(messages=messages, before=before, after=after, usage=usage)
+    return Chatted(messages=messages, before=before, after=after, usage=found.usage)
 
 
 def some(kept: str | None, text: str) -> str:
