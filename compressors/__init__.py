@@ -9,7 +9,7 @@ from .part import Parts
 from .pipeline import Pipeline
 from .recipes import DEFAULT, RECIPES, parts
 from .stages import Reader, Scorer, Segmenter, Splitter
-from .structure import Node, tree
+from .structure import Node, tree, tree_of
 from .texts import segment_id
 from .types import (
     Budget,
@@ -64,4 +64,5 @@ __all__ = [
     "restore",
     "segment_id",
     "tree",
+    "tree_of",
 ]

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from . import units as cutting
-from .types import Span, Units
+from .types import Compressed, Span, Units
 
 Kind = Literal["section", "item", "paragraph", "edu", "sentence"]
 
@@ -58,6 +58,15 @@ def tree(text: str, units: Units | None, spans: Sequence[Span]) -> list[Node]:
     kept = covered(leaves, spans, len(text))
     owner = _owner(blocks, leaves)
     return _merged(blocks, leaves, owner, kept, "edu" if discourse else "sentence")
+
+
+def tree_of(text: str, d: Compressed) -> list[Node]:
+    """The tree of a document's text, and what of it a result keeps: all of what was coded, which has no spans.
+
+    What its structure cut hangs from tags and brackets; its leaves are sentences.
+    """
+    coded = d.kind and d.text and not d.spans
+    return tree(text, None if d.kind else d.units, [Span(0, len(text))] if coded else d.spans)
 
 
 def covered(units: Units, spans: Sequence[Span], length: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from laconic.compressors import (
     Result,
     Span,
     segment_id,
-    tree,
+    tree_of,
 )
 from laconic.models import Model
 
@@ -137,12 +137,7 @@ def segments(d: Compressed, text: str) -> list[tuple[int, int, str]]:
 
 def nodes(d: Compressed, text: str) -> list[NodeAnswer]:
     """The document's structure, and what of it was kept."""
-    return [NodeAnswer(**asdict(n)) for n in tree(text, None if d.kind else d.units, d.spans or whole(d, text))]
-
-
-def whole(d: Compressed, text: str) -> list[Span]:
-    """All of a document that was coded: it has no spans, and nothing of it is lost."""
-    return [Span(0, len(text))] if d.kind and d.text and not d.spans else []
+    return [NodeAnswer(**asdict(n)) for n in tree_of(text, d)]
 
 
 def scores(d: Compressed) -> list[tuple[int, int, float]]:

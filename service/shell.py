@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from laconic.client.wire import BudgetBody, CompressRequest
 from laconic.client.wire_latents import EncodeRequest
-from laconic.compressors import RECIPES, LaconicError, Result, tree
+from laconic.compressors import RECIPES, LaconicError, Result, tree_of
 from laconic.models import ModelError, Work
 from laconic.models.card import CardError
 from laconic.models.hf import read_card
@@ -219,7 +219,7 @@ MARKS = {"section": "§", "item": "•", "paragraph": "¶"}
 
 def show_tree(text: str, result: Result) -> None:
     """The document's structure: what is kept bold, what is dropped dimmed."""
-    nodes = tree(text, result.documents[0].units, result.documents[0].spans)
+    nodes = tree_of(text, result.documents[0])
     below = defaultdict(list)
     for number, node in enumerate(nodes):
         below[node.parent].append(number)

@@ -65,6 +65,16 @@ def test_compress_tree() -> None:
     ]
 
 
+def test_compress_tree_of_other_kinds() -> None:
+    """What hangs from tags hangs from its blocks here, by its sentences; all of a coded text is kept."""
+    page = "<ul>\n<li>One is here. Two is there.</li>\n<li>Three was gone.</li>\n</ul>\n"
+    done = run("compress", "-", "--recipe", "html.v1", "--rate", "0.6", "--tree", stdin=page)
+    assert [line.strip("├└─ ") for line in done.stdout.decode().splitlines()] == ["¶", *page.splitlines()]
+    text = "The pump was opened and closed by hand. Nobody saw it.\n" * 12
+    done = run("compress", "-", "--recipe", "meta.v1", "--tree", stdin=text, FORCE_COLOR="1", TERM="xterm")
+    assert b"\x1b[1mThe pump" in done.stdout and b"\x1b[2m" not in done.stdout
+
+
 def test_compress_json() -> None:
     """`--json` gives the REST answer."""
     done = run("compress", "-", "--rate", "0.5", "--json", stdin=TEXT)
