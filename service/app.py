@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import anyio
 from fastapi import Depends, FastAPI
@@ -23,10 +24,12 @@ from .edge import Edge
 from .keys import Keys
 from .limits import Limits
 from .opening import make_compressor
-from .passthrough import Upstream
 from .settings import Settings
 from .slots import Slots
 from .telemetry import Metrics
+
+if TYPE_CHECKING:
+    from .passthrough import Upstream
 
 log = logging.getLogger("laconic")
 
@@ -51,7 +54,11 @@ class State:
         self.slots = Slots(settings.concurrency)
         self.threads = anyio.CapacityLimiter(settings.concurrency)
         self.metrics = Metrics(self.admission, self.compressor)
-        self.upstream = Upstream(settings) if settings.upstream_url else None
+        self.upstream: Upstream | None = None
+        if settings.upstream_url:
+            from .passthrough import Upstream  # with httpx, which nobody else here needs
+
+            self.upstream = Upstream(settings)
 
     def open(self) -> None:
         """Load and warm the default model; a failure is kept for /readyz, the process lives on."""

@@ -35,6 +35,24 @@ if TYPE_CHECKING:
     from .app import State
 
 PLACEHOLDER = r"\{\{HEADROOM_TAG_[^}]*\}\}"  # stands for a tag that Headroom puts back afterwards
+CHAT_BODY = {  # for the documentation: the body itself goes on as it came, whatever else is in it
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["messages"],
+                    "properties": {
+                        "model": {"type": "string"},
+                        "messages": {"type": "array", "items": {"type": "object"}},
+                        "stream": {"type": "boolean"},
+                    },
+                }
+            }
+        },
+    }
+}
 Rate = Annotated[float | None, Field(gt=0, le=1, allow_inf_nan=False, description="tokens out / tokens in")]
 
 

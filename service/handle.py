@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import anyio.to_thread
+from starlette.types import Receive
 
 from laconic.client.wire import CompressAnswer, CompressRequest
 from laconic.compressors import RECIPES, Compressor, InvalidRequest, TooLarge
@@ -96,6 +97,21 @@ async def serve(state: State, call: Call[A]) -> A:
     state.keys.spend(key, found.usage.tokens_in)
     count(state, found.usage, call.stages)
     return found
+
+
+async def noted(state: State, call: Call[A], facts: dict[str, Any]) -> A:
+    """`serve`, with what the log and the traces tell of a request left in its facts."""
+    facts["stages"] = call.stages
+    found = await serve(state, call)
+    facts["usage"] = {k: getattr(found.usage, k) for k in ("tokens_in", "tokens_out", "segments")}
+    return found
+
+
+async def left(receive: Receive, work: Work) -> None:
+    """Return when the client has closed its connection, and cancel its work."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    work.cancel()
 
 
 def measured(state: State, call: Call[A]) -> float:

@@ -22,9 +22,10 @@ from laconic.compressors import LaconicError
 from laconic.models import Cancelled, Work
 
 from . import messages as chats
+from .edge import HEADERS
 from .errors import describe, request_id
 from .fronts import Chatted, chatting
-from .handle import serve
+from .handle import left, noted
 from .messages import Chat
 
 if TYPE_CHECKING:
@@ -39,25 +40,7 @@ LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 ASKED = HOP | {"content-length", "cookie", "expect", "host", "proxy-authorization", "x-request-id"}  # not passed on
 ANSWERED = HOP | {"alt-svc", "date", "server", "set-cookie", "strict-transport-security", "x-request-id"}  # nor back
-CHAT_BODY = {  # for the documentation: the body itself goes on as it came, whatever else is in it
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["messages"],
-                    "properties": {
-                        "model": {"type": "string"},
-                        "messages": {"type": "array", "items": {"type": "object"}},
-                        "stream": {"type": "boolean"},
-                    },
-                }
-            }
-        },
-    }
-}
-OURS = {"referrer-policy", "x-content-type-options", "x-frame-options"}  # set on every answer
+DROPPED = {h.encode() for h in ANSWERED} | {name for name, _ in HEADERS}  # what every answer here has is not doubled
 
 
 class UpstreamAway(LaconicError):
@@ -154,10 +137,7 @@ class Passed(Response):
     async def _chat(self, chat: Chat, work: Work, gone: asyncio.Future[None]) -> Chatted:
         facts = self.request.scope["state"]
         call = chatting(self.state, chat, None, request_id(self.request), facts["key"], work, gone, PATIENCE)
-        facts["stages"] = call.stages
-        done = await serve(self.state, call)
-        facts["usage"] = {k: getattr(done.usage, k) for k in ("tokens_in", "tokens_out", "segments")}
-        return done
+        return await noted(self.state, call, facts)
 
 
 def parse(raw: bytes) -> tuple[dict[str, Any], Chat] | None:
@@ -187,8 +167,7 @@ def told(done: Chatted | None, compressed: str) -> dict[str, str]:
 
 async def relay(answer: httpx.Response, told: dict[str, str], send: Send) -> None:
     """The upstream's status, headers and bytes. One that breaks off is not ended: the client must see it broken."""
-    dropped = {h.encode() for h in ANSWERED | OURS}
-    headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in dropped]
+    headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in DROPPED]
     headers += [(k.encode(), v.encode()) for k, v in told.items()]
     if ident := answer.headers.get("x-request-id"):
         headers.append((b"x-upstream-request-id", ident.encode()))
@@ -200,13 +179,6 @@ async def relay(answer: httpx.Response, told: dict[str, str], send: Send) -> Non
         log.warning("the upstream broke off: %s", type(e).__name__)
         return
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def left(receive: Receive, work: Work) -> None:
-    """Return when the client has closed its connection, and cancel its work."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    work.cancel()
 
 
 async def unless(gone: asyncio.Future[None], wanted: Coroutine[Any, Any, T]) -> T:

@@ -21,6 +21,7 @@ from .cache import Tiers
 from .encode import encoding, expanded, package
 from .errors import NotReady, request_id
 from .fronts import (
+    CHAT_BODY,
     AnyRequest,
     ChatAnswer,
     ChatConfig,
@@ -32,10 +33,9 @@ from .fronts import (
     chatting,
     hooked,
 )
-from .handle import A, Call, compressing, serve
+from .handle import A, Call, compressing, left, noted
 from .messages import read
 from .pages import router as pages
-from .passthrough import CHAT_BODY, Passed, left
 from .telemetry import server_timing
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ async def chat_completions(request: Request) -> Response:
     raw = await request.body()
     if (upstream := state_of(request).upstream) is None:
         raise UnknownName("this service has no upstream: see --upstream-url", param="upstream_url")
+    from .passthrough import Passed  # loaded where there is an upstream
+
     return Passed(request, raw, upstream)
 
 
@@ -124,15 +126,12 @@ async def answered(
     gone = asyncio.create_task(left(request.receive, work))
     try:
         call = make(request_id(request), facts["key"], work, gone, seconds)
-        facts["stages"] = stages = call.stages
-        stages.update(began)
-        found = await serve(state, call)
+        call.stages.update(began)
+        found = await noted(state, call, facts)
     finally:
         gone.cancel()
-    usage = found.usage
-    facts["usage"] = {"tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "segments": usage.segments}
     content, kind = await asyncio.to_thread(dump, found)
-    return Response(content, media_type=kind, headers={"server-timing": server_timing(stages)})
+    return Response(content, media_type=kind, headers={"server-timing": server_timing(call.stages)})
 
 
 def as_json(found: CompressAnswer) -> tuple[bytes | str, str]:

@@ -159,6 +159,15 @@ def test_the_client_is_light() -> None:
     assert made & heavy == set()
 
 
+def test_a_service_without_an_upstream_is_lighter() -> None:
+    """httpx, which asks upstreams, comes with the first of them."""
+    begun = loaded("pass")
+    assert "httpx" not in loaded("import laconic.service.app, laconic.service.local") - begun
+    script = "from laconic.service.app import State; from laconic.service.settings import Settings; State(Settings({}))"
+    assert "httpx" not in loaded(script.format("")) - begun
+    assert "httpx" in loaded(script.format("upstream_url='http://127.0.0.1:1'"))
+
+
 def test_every_room_is_typed() -> None:
     """What is installed says that its types can be relied on."""
     assert all((root / "py.typed").exists() for root in ROOTS.values())
