@@ -174,12 +174,11 @@ def safetensors(found: Encoded) -> bytes:
     return b"".join((len(head).to_bytes(8, "little"), head, *(t.data for t in found.tensors.values())))
 
 
-def expanded(state: State, body: ExpandRequest, key: Key) -> ExpandAnswer:
+def expanded(compressor: Compressor, body: ExpandRequest, owner: str) -> ExpandAnswer:
     """Raises UnknownName where this service keeps no texts."""
-    state.keys.allow(key)
-    texts = state.compressor.texts
+    texts = compressor.texts
     if texts is None:
         raise UnknownName("this service keeps no texts of segments: see --expand-ttl-seconds", param="ids")
-    current.set(Work(key=key.name))
+    current.set(Work(key=owner))
     found = texts.find(body.ids)
     return ExpandAnswer(segments=[ExpandedSegment(id=i, text=t) for i, t in zip(body.ids, found, strict=True)])

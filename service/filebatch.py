@@ -18,12 +18,10 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from laconic.client.wire import BatchAnswer, CompressAnswer, CompressRequest
 from laconic.compressors import Compressor
 from laconic.models import Work
 
-from .errors import describe
-from .handle import answer
+from .handle import answer_line
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,24 +113,14 @@ def done(path: Path, lines: Iterator[str]) -> int:
 
 
 def one(compressor: Compressor, number: int, line: str) -> str:
-    """The answer to one request as a line; what is wrong with it is its answer. What a run cost is 0 in it."""
-    try:
-        body = CompressRequest.model_validate_json(line)
-        found = answer(compressor, body, f"line-{number}", Work())
-        made = BatchAnswer(index=number, status=200, answer=settled(found))
-    except Exception as e:  # described, whatever it is: a line must not lose its file
-        status, detail = describe(e, f"line-{number}")
-        made = BatchAnswer(index=number, status=status, error=detail)
+    """The answer to one request as a line. What depends on the run, time and what the cache had, is 0 in it."""
+    made = answer_line(compressor, number, line, f"line-{number}", Work())
+    if found := made.answer:
+        found.usage.compute_ms, found.usage.cache_hits = 0.0, 0
+        for document in found.documents:
+            document.cached = "0/" + document.cached.rpartition("/")[2]
     row = made.model_dump(mode="json", exclude_none=True)
     return json.dumps({"request": digest(line), **row}, ensure_ascii=False) + "\n"
-
-
-def settled(found: CompressAnswer) -> CompressAnswer:
-    """The answer without what depends on the run instead of the request: time, and what the cache happened to hold."""
-    found.usage.compute_ms, found.usage.cache_hits = 0.0, 0
-    for document in found.documents:
-        document.cached = "0/" + document.cached.rpartition("/")[2]
-    return found
 
 
 def progress() -> Any:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import anyio.to_thread
 from starlette.types import Receive
 
-from laconic.client.wire import CompressAnswer, CompressRequest
+from laconic.client.wire import BatchAnswer, CompressAnswer, CompressRequest
 from laconic.compressors import RECIPES, Compressor, InvalidRequest, TooLarge
 from laconic.models import Cancelled, DeadlineExceeded, Work, current
 
 from . import convert
 from .admission import PER_DOCUMENT, Overloaded
-from .errors import NotReady
+from .errors import NotReady, describe
 from .keys import Key
 
 if TYPE_CHECKING:
@@ -157,6 +157,16 @@ def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work
     model = compressor.model_of(body.recipe, body.model) if RECIPES[body.recipe].kind else None
     elapsed = (time.perf_counter() - start) * 1000
     return convert.answer(body, result, ident, pipeline.reader.name, model, elapsed)
+
+
+def answer_line(compressor: Compressor, number: int, content: str | bytes, ident: str, work: Work) -> BatchAnswer:
+    """The answer to one request of many; what is wrong with it is its answer. The blocking part, on a thread."""
+    try:
+        body = CompressRequest.model_validate_json(content)
+        return BatchAnswer(index=number, status=200, answer=answer(compressor, body, ident, work))
+    except Exception as e:  # described, whatever it is: a line must not lose its batch
+        status, detail = describe(e, ident)
+        return BatchAnswer(index=number, status=status, error=detail)
 
 
 def count(state: State, usage: Usage, stages: dict[str, float]) -> None:

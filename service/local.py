@@ -18,11 +18,11 @@ from laconic.client.wire_latents import EncodeRequest, ExpandRequest
 from laconic.compressors import Compressor
 from laconic.models import Work
 
-from .app import State
 from .encode import encode, expanded, package
 from .errors import describe
-from .handle import answer
+from .handle import answer, answer_line
 from .keys import ANYONE
+from .opening import make_compressor
 from .routes import model_rows, recipes
 from .settings import load
 
@@ -41,7 +41,7 @@ class LocalClient(Calls):
     ) -> None:
         self.core = Core(url=URL, rules=Rules(timeout=timeout, retries=0, fail_open=fail_open))
         self._own = compressor is None
-        self._state = State(load(**settings), compressor)
+        self._compressor = compressor or make_compressor(load(**settings))
 
     async def acompress(self, *given: Any, **options: Any) -> CompressAnswer:
         """`compress`, off the event loop."""
@@ -50,7 +50,7 @@ class LocalClient(Calls):
     def close(self) -> None:
         """End the lanes of the models it opened; a compressor of your own stays open."""
         if self._own:
-            self._state.compressor.close()
+            self._compressor.close()
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +65,7 @@ class LocalClient(Calls):
         ident = step.headers["x-request-id"]
         work = Work(key=ANYONE.name, deadline=time.monotonic() + step.seconds)
         try:
-            content = ROUTES[step.url.removeprefix(URL)](self._state, step.content or b"", ident, work)
+            content = ROUTES[step.url.removeprefix(URL)](self._compressor, step.content or b"", ident, work)
         except Exception as e:  # described, as the service does
             status, detail = describe(e, ident)
             return Reply(status=status, headers={}, content=dumped(ErrorAnswer(error=detail)))
@@ -76,43 +76,35 @@ def dumped(found: CompressAnswer | BatchAnswer | ErrorAnswer) -> bytes:
     return found.model_dump_json(exclude_none=True, by_alias=True).encode()
 
 
-def compress(state: State, content: bytes, ident: str, work: Work) -> bytes:
-    return dumped(answer(state.compressor, CompressRequest.model_validate_json(content), ident, work))
+def compress(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
+    return dumped(answer(compressor, CompressRequest.model_validate_json(content), ident, work))
 
 
-def batch(state: State, content: bytes, ident: str, work: Work) -> bytes:
-    return b"".join(dumped(line(state, n, x, ident, work)) + b"\n" for n, x in enumerate(content.splitlines()))
+def batch(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
+    each = enumerate(content.splitlines())
+    return b"".join(dumped(answer_line(compressor, n, x, f"{ident}-{n}", work)) + b"\n" for n, x in each)
 
 
-def line(state: State, number: int, content: bytes, ident: str, work: Work) -> BatchAnswer:
-    try:
-        body = CompressRequest.model_validate_json(content)
-        return BatchAnswer(index=number, status=200, answer=answer(state.compressor, body, ident, work))
-    except Exception as e:  # a line must not lose its batch
-        status, detail = describe(e, f"{ident}-{number}")
-        return BatchAnswer(index=number, status=status, error=detail)
-
-
-def soft(state: State, content: bytes, ident: str, work: Work) -> bytes:
-    made, _ = package(encode(state.compressor, EncodeRequest.model_validate_json(content), ident, work))
+def soft(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
+    made, _ = package(encode(compressor, EncodeRequest.model_validate_json(content), ident, work))
     return made if isinstance(made, bytes) else made.encode()
 
 
-def expand(state: State, content: bytes, ident: str, work: Work) -> bytes:
-    return expanded(state, ExpandRequest.model_validate_json(content), ANYONE).model_dump_json().encode()
+def expand(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
+    return expanded(compressor, ExpandRequest.model_validate_json(content), ANYONE.name).model_dump_json().encode()
 
 
-def ready(state: State, content: bytes, ident: str, work: Work) -> bytes:
-    state.compressor.warm()
+def ready(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
+    compressor.warm()
     return b""
 
 
-ROUTES: dict[str, Callable[[State, bytes, str, Work], bytes]] = {
+ROUTES: dict[str, Callable[[Compressor, bytes, str, Work], bytes]] = {
     "/v1/compress": compress,
     "/v1/compress/batch": batch,
     "/v1/encode": soft,
     "/v1/expand": expand,
-    "/v1/models": lambda state, *_: json.dumps({"models": model_rows(state.compressor)}).encode(),
+    "/v1/models": lambda compressor, *_: json.dumps({"models": model_rows(compressor)}).encode(),
     "/v1/recipes": lambda *_: json.dumps(recipes()).encode(),
     "/readyz": ready,
 }

@@ -104,7 +104,9 @@ async def encode(body: EncodeRequest, request: Request) -> Response:
 @router.post("/v1/expand", response_model=ExpandAnswer, responses=FAILURES)
 async def expand(body: ExpandRequest, request: Request) -> ExpandAnswer:
     """The texts of segments that answers named, as long as they are kept for this key."""
-    return await asyncio.to_thread(expanded, state_of(request), body, request.scope["state"]["key"])
+    state, key = state_of(request), request.scope["state"]["key"]
+    state.keys.allow(key)
+    return await asyncio.to_thread(expanded, state.compressor, body, key.name)
 
 
 def state_of(request: Request) -> State:

@@ -347,6 +347,8 @@ def test_in_process(compressor: Compressor, address: str) -> None:
             local.expand(["0" * 64])
         rows = list(local.compress_batch([{"documents": [TEXT]}, {"text": "a", "recipe": "token.v9"}]))
         assert [r.status for r in rows] == [200, 404]
+        assert rows[0].answer and rows[0].answer.id.endswith("-0")
+        assert rows[1].error and rows[1].error.request_id.endswith("-1")
         assert local.encode([TEXT], rate=8).answer.documents[0].latents > 0
 
 
