@@ -25,6 +25,7 @@ from .handle import answer_line
 
 T = TypeVar("T")
 R = TypeVar("R")
+KINDS = (".jsonl", ".parquet")
 
 
 class BatchError(ValueError):
@@ -39,9 +40,15 @@ def files(path: Path) -> list[Path]:
     """The file itself, or a folder's .jsonl and .parquet files by name; raises BatchError where it has none."""
     if not path.is_dir():
         return [path]
-    if found := sorted(p for p in path.iterdir() if p.suffix in (".jsonl", ".parquet")):
+    if found := sorted(p for p in path.iterdir() if p.suffix in KINDS):
         return found
     raise BatchError(f"{path} holds no .jsonl or .parquet file")
+
+
+def reads(source: Path, target: Path) -> bool:
+    """Whether what is written to `target` would be taken for requests of `source`."""
+    beside = target.parent.resolve() == source.resolve() and target.suffix in KINDS
+    return beside or target.resolve() == source.resolve()
 
 
 def requests(path: Path) -> Iterator[str]:

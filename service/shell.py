@@ -57,10 +57,10 @@ def mcp(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def batch(args: argparse.Namespace, settings: Settings) -> int:
-    from .filebatch import BatchError, run
+    from .filebatch import BatchError, reads, run
 
-    if args.source.resolve() == args.target.resolve():
-        return fail("the answers need a file of their own")
+    if reads(args.source, args.target):
+        return fail("the answers need a place of their own: they would be read as requests")
     if args.ray is None and (args.actors or args.gpus_per_actor or args.part_size or args.parts_as):
         return fail("--actors, --gpus-per-actor, --part-size and --parts-as go with --ray", 2)
     try:

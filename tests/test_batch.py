@@ -16,9 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from laconic.compressors import Compressor
-from laconic.service.filebatch import BatchError, done, requests, run
+from laconic.service.filebatch import BatchError, done, reads, requests, run
 
 from .conftest import wait_until
+from .test_cli import run as command
 
 TEXT = "It rained all day. The treaty number {} was signed by Ada Lovelace. Lunch was good. Nobody complained."
 
@@ -116,6 +117,22 @@ def test_another_input_is_refused(source: Path, tmp_path: Path, compressor: Comp
         done(target, requests(few))
     with pytest.raises(BatchError, match="No such file"):
         list(requests(tmp_path / "none.jsonl"))
+
+
+def test_answers_are_not_read_as_requests(tmp_path: Path) -> None:
+    """Beside the requests of a folder they would be, and never end; beside one file, or deeper, they are not."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(line(0, recipe="lexical.v1"))
+    for place in (folder, folder / "z.jsonl", folder / "." / "z.parquet"):
+        assert reads(folder, place)
+    done = command("batch", str(folder), str(folder / "z.jsonl"))
+    assert done.returncode == 1
+    assert b"a place of their own" in done.stderr
+    assert not (folder / "z.jsonl").exists()
+    for place in (tmp_path / "z.jsonl", folder / "deeper" / "z.jsonl", folder / "parts"):
+        assert not reads(folder, place)
+    assert not reads(folder / "a.jsonl", folder / "z.jsonl")
 
 
 def test_parquet_both_ways(tmp_path: Path, compressor: Compressor) -> None:
