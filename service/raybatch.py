@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from uuid import uuid4
 
 from .cache import Tiers
 from .filebatch import (
+    KINDS,
     BatchError,
     digest,
     done,
@@ -86,15 +86,10 @@ class Answers:
             to_parquet(partial, partial)
         partial.replace(path)
         mark.unlink(missing_ok=True)
-        self._settle()
-        return failed
-
-    def _settle(self) -> None:
-        """Wait for what the cache has to write: nobody tells an actor that it is about to end."""
         store = self.compressor.store
-        remote = store.remote if isinstance(store, Tiers) else None
-        while remote is not None and remote.waiting and not remote.breaker.open:
-            time.sleep(0.01)
+        if isinstance(store, Tiers) and store.remote is not None:
+            store.remote.settle()  # nobody tells an actor that it is about to end
+        return failed
 
 
 def lanes(settings: Settings) -> int:
@@ -168,7 +163,7 @@ def run(settings: Settings, source: Path, target: Path, pool: Pool, *, size: int
     """
     parts = list(cut(source, size))
     total = parts[-1].end if parts else 0
-    if target.suffix in (".jsonl", ".parquet") and not target.is_dir():
+    if target.suffix in KINDS and not target.is_dir():
         lines, folder = lines_of(target), target.with_name(target.name + ".parts")
         in_one(settings, lines, folder, parts, pool, done(lines, requests(source)))
         return total, finish(lines, target)

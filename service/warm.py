@@ -6,7 +6,6 @@ What is there already is left alone, so a run that was cut goes on by being star
 from __future__ import annotations
 
 import contextvars
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +55,7 @@ def run(compressor: Compressor, remote: Remote, source: Path, *, recipe: str, ke
 def paced(remote: Remote, lines: Iterable[str]) -> Iterator[str]:
     """The lines, no faster than Redis takes what is made of them."""
     for line in lines:
-        while remote.waiting > FULL and not remote.breaker.open:
-            time.sleep(0.01)
+        remote.settle(FULL)
         yield line
 
 

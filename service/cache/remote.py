@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
@@ -129,11 +130,15 @@ class Remote:
         """Delete every key that matches, on any loop; returns how many. Raises RedisError or OSError."""
         return await asyncio.wrap_future(self._start(self._flush(pattern)))
 
+    def settle(self, most: int = 0, seconds: float = math.inf) -> None:
+        """Return once no more than `most` bytes wait to be written, or after `seconds`, or when Redis is away."""
+        end = time.monotonic() + seconds
+        while self._queue and self._queued >= most and not self.breaker.open and time.monotonic() < end:
+            time.sleep(0.01)
+
     def close(self, seconds: float = 2.0) -> None:
         """Write what waits, for at most `seconds`, and end."""
-        end = time.monotonic() + seconds
-        while self._queue and not self.breaker.open and time.monotonic() < end:
-            time.sleep(0.01)
+        self.settle(seconds=seconds)
         self._closed = True
         with contextlib.suppress(*FAILED):
             self._start(self._end()).result(2 * WRITE)
