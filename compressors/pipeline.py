@@ -223,9 +223,9 @@ def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Score
         text=p.text,
         units=laid.units,
         score=found + laid.prior + raised,
-        forced=forced(p.document, laid.units, laid.units, request.keep) & laid.allowed,
+        forced=forced(p.document, laid.units, laid.units, request.keep),
         cost=cost(p, laid.units),
-        allowed=laid.allowed,
+        allowed=np.ones(len(laid.units), bool),
         heads=laid.units.heads,
         form=laid.form,
     )

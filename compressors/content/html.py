@@ -190,7 +190,6 @@ class Cut:
         return Laid(
             kind="html.v1",
             units=Units(starts=starts, ends=ends, heads=np.array(self.heads, np.int64)),
-            allowed=np.ones(len(starts), bool),
             prior=np.array(self.prior),
             view=view,
             views=views,

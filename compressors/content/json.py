@@ -1,7 +1,7 @@
 """JSON and lines of JSON: members and items are units, brackets come with them, commas fit what is kept.
 
 What is kept parses again: a container's first kept member gives up its comma. The first item of an array shows its
-shape and goes before others of its worth; so does an item with a key that none before it had.
+shape and goes before others of its worth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .laid import Laid, Rendered, spans_between, view_of
 
 WHOLE = 240  # characters of a value that is kept or dropped as one
 SHARE = 1 / 16  # of the text, that one which holds others may be
-SHAPE, NEW = 3.0, 2.0  # logits for the first item of an array, and for one with keys of its own
+SHAPE = 3.0  # logits for the first item of an array
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BARE = re.compile(r"[{}\[\]]+")
@@ -126,7 +126,8 @@ class Cut:
                 prior[n] = max(prior[n], prior[node.parent])
             kind = self.text[node.value]
             if self._whole(n):
-                self._unit(n, node.start, node.end, head, self._plain(node.start + node.lead, node.end), prior[n])
+                read = plain(self.text[node.start + node.lead : node.end])
+                self._unit(n, node.start, node.end, head, read, prior[n])
             elif kind == '"':
                 self._string(n, head, prior[n])
             else:
@@ -176,9 +177,6 @@ class Cut:
             self._unit(n, at + a, at + b, opened, plain(f'"{inner[a:b]}"'), prior, member=False)
         self._close(n, opened)
 
-    def _plain(self, start: int, end: int) -> str:
-        return plain(self.text[start:end])
-
     def _worth(self, n: int) -> float:
         """What is added to a node's score for showing the shape of the array that it is an item of."""
         node = self.nodes[n]
@@ -219,7 +217,6 @@ class Cut:
         return Laid(
             kind=kind,
             units=units,
-            allowed=np.ones(len(units), bool),
             prior=np.array(self.prior),
             view=view,
             views=views,

@@ -40,7 +40,6 @@ class Laid:
 
     kind: str  # the recipe that cut it so, as in html.v1
     units: Units  # tile the text
-    allowed: np.ndarray  # bool [N], False for what is never kept: scripts, attributes
     prior: np.ndarray  # float64 [N], logits added to each score
     view: str  # what a scorer reads: no markup, one run after the other
     views: Units  # those runs, tiling the view; empty for units that a scorer does not read
@@ -143,14 +142,3 @@ def spans_between(text: str, starts: np.ndarray, ends: np.ndarray, cuts: Sequenc
         elif start < end:
             spans.append(Span(start, end))
     return trimmed(text, spans)
-
-
-def runs(units: Units, kept: np.ndarray, counted: np.ndarray) -> list[tuple[int, int]]:
-    """Maximal runs of dropped units whose heads are kept: the first's number, and how many `counted` [N] lie in it."""
-    heads = units.heads if units.heads is not None else np.full(len(units), -1)
-    gone = ~kept & ((heads < 0) | kept[heads])
-    seen = np.flatnonzero(kept | (gone & counted))
-    lost = gone[seen]
-    begins = np.flatnonzero(lost & ~np.concatenate(([False], lost[:-1])))
-    stops = np.flatnonzero(lost & ~np.concatenate((lost[1:], [False])))
-    return [(int(seen[a]), int(b - a + 1)) for a, b in zip(begins, stops, strict=True)]

@@ -99,7 +99,6 @@ class Folded:
         return Laid(
             kind="log.v1",
             units=Units(starts=self.starts, ends=self.ends, heads=np.where(self.record, -1, self.owner)),
-            allowed=np.ones(len(self.lines), bool),
             prior=self._worth(),
             view=view,
             views=views,

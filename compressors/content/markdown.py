@@ -91,7 +91,7 @@ class Cut:
             self._prose(start, end, self._above(), self._worth(b, start, end))
         if b.kind == "paragraph" and self.read[-1].rstrip().endswith(":") and len(self.read[-1]) <= LEAD:
             lead = len(self.starts) - 1
-        self.lead = lead if b.kind != "item" else -1
+        self.lead = lead
         if first < len(self.starts) and self.block[-1] == len(self.ends):
             self.ends.append(end)
 
@@ -184,7 +184,6 @@ class Cut:
         return Laid(
             kind="markdown.v1",
             units=Units(starts=starts, ends=ends, heads=np.array(self.heads, np.int64)),
-            allowed=np.ones(len(starts), bool),
             prior=np.array(self.prior),
             view=view,
             views=views,

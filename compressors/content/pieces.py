@@ -141,7 +141,6 @@ class Joined:
         return Laid(
             kind=kind,
             units=Units(starts=self.starts, ends=self.ends, heads=self.heads),
-            allowed=np.ones(len(pieces), bool),
             prior=np.array([p.prior for p in pieces]),
             view=view,
             views=views,

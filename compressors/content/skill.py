@@ -132,7 +132,6 @@ def after(text: str, front: int, laid: Laid) -> Laid:
     return replace(
         laid,
         units=Units(starts=starts, ends=ends, heads=heads),
-        allowed=np.concatenate((np.ones(count, bool), laid.allowed)),
         prior=np.concatenate((routes, laid.prior)),
         view=view + laid.view,
         views=Units(
