@@ -12,6 +12,7 @@ import httpx
 import hypothesis
 import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
 from laconic.compressors import Compressor, Parts, parts
 from laconic.models import FakeBackend, HfReader, Model, Scheduler, TextTokenizer
@@ -69,22 +70,29 @@ def free_port() -> int:
 
 
 @contextmanager
+def listening(app: ASGIApp, *, abort: bool = False, log_level: str = "warning") -> Iterator[str]:
+    """The address of `app` while it runs on a free port of the loopback interface; `abort` ends it in mid-answer."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level=log_level))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = abort
+        thread.join(10)
+
+
+@contextmanager
 def serving(
     settings: Settings, compressor: Compressor | None = None, *, probe: str = "/readyz", seconds: float = 20
 ) -> Iterator[str]:
-    """The service's address while it runs on a free port of the loopback interface, once `probe` answers 200."""
-    port = free_port()
-    config = uvicorn.Config(create_app(settings, compressor), host="127.0.0.1", port=port, log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{port}"
-    try:
+    """The service's address while it runs, once `probe` answers 200."""
+    with listening(create_app(settings, compressor)) as address:
         wait_until(lambda: httpx.get(f"{address}{probe}").status_code == 200, seconds)
         yield address
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def wait_until(good, seconds: float = 20) -> None:

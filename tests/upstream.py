@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from .conftest import free_port, wait_until
+from .conftest import listening
 
 WORDS = ["Ada ", "Lovelace ", "signed."]
 ERROR = {"error": {"message": "too many requests", "type": "rate_limit", "param": None, "code": "rate_limited"}}
@@ -92,15 +91,8 @@ def chunk(text: str | None) -> dict[str, Any]:
 @contextmanager
 def upstream() -> Iterator[Upstream]:
     """One that runs, at `url`."""
-    made, port = Upstream(), free_port()
+    made = Upstream()
     app = Starlette(routes=[Route("/v1/chat/completions", made.chat, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until(lambda: server.started)
-    made.url = f"http://127.0.0.1:{port}/v1"
-    try:
+    with listening(app, abort=True, log_level="critical") as address:
+        made.url = f"{address}/v1"
         yield made
-    finally:
-        server.should_exit = server.force_exit = True
-        thread.join(10)
