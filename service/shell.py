@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -67,9 +68,9 @@ def batch(args: argparse.Namespace, settings: Settings) -> int:
         if args.ray is not None:
             total, failed = by_ray(args, settings)
         else:
-            compressor = make_compressor(settings)
-            compressor.warm()
-            total, failed = run(compressor, args.source, args.target, settings.concurrency)
+            with closing(make_compressor(settings)) as compressor:
+                compressor.warm()
+                total, failed = run(compressor, args.source, args.target, settings.concurrency)
     except (BatchError, ModelError, OSError) as e:
         return fail(str(e))
     print(f"{total} answers in {args.target}, {failed} of them errors")
@@ -97,14 +98,13 @@ def warm(args: argparse.Namespace, settings: Settings) -> int:
             f"--recipe {args.recipe}: known and cached are {', '.join(n for n in RECIPES if RECIPES[n].scores)}", 2
         )
     try:
-        compressor = make_compressor(settings)
-        compressor.warm()
-        store = compressor.store
-        assert isinstance(store, Tiers) and store.remote is not None
-        done = run(
-            compressor, store.remote, args.source, recipe=args.recipe, key=args.key, workers=settings.concurrency
-        )
-        compressor.close()
+        with closing(make_compressor(settings)) as compressor:
+            compressor.warm()
+            store = compressor.store
+            assert isinstance(store, Tiers) and store.remote is not None
+            done = run(
+                compressor, store.remote, args.source, recipe=args.recipe, key=args.key, workers=settings.concurrency
+            )
     except (BatchError, ModelError, OSError) as e:
         return fail(str(e))
     remote = store.remote

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from laconic.client.wire import CompressRequest
 from laconic.compressors import Compressor
 from laconic.models import Work
+from laconic.service.__main__ import main
 from laconic.service.cache import Lru, Remote, Tiers
 from laconic.service.handle import answer
 
@@ -69,3 +71,26 @@ def test_what_cannot_be_warmed_is_said(server: RedisServer, tmp_path: Path) -> N
     absent = run("warm", str(corpus), "--redis-url", f"redis://127.0.0.1:{free_port()}/0")
     assert absent.returncode == 1
     assert b"were not written" in absent.stderr
+
+
+def test_a_batch_leaves_what_it_has_made(server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends no sooner than its last values are in Redis, which takes its time."""
+    put, write, given = Remote.put, Remote._write, set()
+
+    def noted(self: Remote, values: Mapping[bytes, bytes]) -> None:
+        given.update(values)
+        put(self, values)
+
+    async def late(self: Remote, batch: Sequence[tuple[bytes, bytes]]) -> bool:
+        await asyncio.sleep(0.5)
+        return await write(self, batch)
+
+    monkeypatch.setattr(Remote, "put", noted)
+    monkeypatch.setattr(Remote, "_write", late)
+    for name in ("READ", "CONNECT", "WRITE"):
+        monkeypatch.setattr(f"laconic.service.cache.remote.{name}", 10.0)  # whatever else the machine does
+    source = tmp_path / "in.jsonl"
+    rows = [{"query": "who built it?", "documents": [{"text": t}], "recipe": "late.v1"} for t in TEXTS]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["batch", str(source), str(tmp_path / "out.jsonl"), "--redis-url", server.url]) == 0
+    assert server.client().dbsize() == len(given) > len(TEXTS)
