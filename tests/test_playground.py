@@ -168,6 +168,20 @@ def test_every_kind_of_budget(visit: Open, kind: str, value: float, said: str) -
     assert kind != "tokens" or int(page.locator("#tokens-out").text_content()) <= value
 
 
+def test_coded_text_is_shown_as_kept(visit: Open) -> None:
+    """What `meta.v1` made has no place in the source: it stands there itself, in every view."""
+    page = visit()
+    page.get_by_label("Recipe").select_option("meta.v1")
+    slide(page, 1)
+    paste(page, "".join(f"10:00:{n % 60:02d} INFO worker handled request {n} at once\n" for n in range(80)), "Short.")
+    coded, short = marked(page)
+    assert coded.startswith("Shorthand:")
+    assert short == "Short."
+    for view in ("Scores", "Kept only"):
+        page.get_by_label(view).check()
+        assert marked(page) == shown(page) == [coded, short]
+
+
 def test_offsets_are_characters(visit: Open, url: str) -> None:
     """Beyond the basic plane Python and JavaScript count differently: the page marks what the service kept."""
     page = visit()

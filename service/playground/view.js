@@ -39,14 +39,16 @@ export function showFigures(answer, took, header) {
 
 /** The documents with what of them is kept; `view` is place, scores or kept. */
 export function showDocuments(texts, answer, view) {
+  const plain = (d) => view === "kept" || (d.text && !d.spans?.length); // coded text has no place in the source
+  const cut = (range) => answer.documents.map((d, i) => plain(d) ? [] : runs(texts[i], d.spans ?? [], d.scores, range));
   const range = view === "scores" ? scale(answer.documents) : null;
-  const cut = answer.documents.map((d, i) => runs(texts[i], d.spans ?? [], d.scores, range));
-  const heated = range && cut.reduce((sum, found) => sum + found.length, 0) <= HEATED;
-  if (range && !heated) cut.forEach((_, i) => (cut[i] = runs(texts[i], answer.documents[i].spans ?? [])));
+  let found = cut(range);
+  const heated = range && found.reduce((sum, own) => sum + own.length, 0) <= HEATED;
+  if (range && !heated) found = cut(null);
   byId("legend").hidden = !heated;
   byId("low").textContent = range?.low.toFixed(2) ?? "";
   byId("high").textContent = range?.high.toFixed(2) ?? "";
-  const bodies = answer.documents.map((d, i) => (view === "kept" ? keptOnly(d) : cut[i].map(painted)));
+  const bodies = answer.documents.map((d, i) => (plain(d) ? keptOnly(d) : found[i].map(painted)));
   byId("articles").className = range && !heated ? "place" : view;
   byId("articles").replaceChildren(...answer.documents.map((d, i) => article(d, bodies[i])));
 }
