@@ -22,8 +22,8 @@ def colours() -> list[Any]:
     """Twenty: dark ones, then their lighter pairs."""
     import matplotlib
 
-    found = matplotlib.colormaps["tab20"].colors
-    return [*found[::2], *found[1::2]]
+    found: Any = matplotlib.colormaps["tab20"]
+    return [*found.colors[::2], *found.colors[1::2]]
 
 
 def means(axis: Any, found: dict[str, Sequence[float]], label: str) -> None:
