@@ -15,7 +15,7 @@ from ..types import Mark, Units
 from .html_page import BLOCKS, INLINE, Page
 from .html_text import OPENS, Piece, cuts, divided, line_break, plain, read, trimmed
 from .html_tree import parse
-from .laid import Laid, Rendered, spans_between, view_of
+from .laid import Laid, Rendered, filled, made, spans_between
 from .stanzas import stanzas
 
 WHOLE, ROW, CODE = 240, 800, 1500  # characters of a block, a table's row, preformatted text that are one unit
@@ -49,7 +49,7 @@ class Cut:
         self.solid: list[bool] = []  # more than a tag
         self.written: list[tuple[int, int, int]] = []  # start, end and unit of all that can be kept
         self.pairs: list[tuple[int, int, int]] = []  # an opening tag, its closing one or itself, the unit after them
-        self.lists: list[tuple[int, int, list[int]]] = []  # closing tags of lists, their elements, first units of items
+        self.lists: list[tuple[int, str, np.ndarray]] = []  # closing tags of lists, their names, first units of items
         self.items: dict[int, list[int]] = {}
         self._inside(0, [(0, -1)], 0.0)
 
@@ -118,8 +118,8 @@ class Cut:
         if ends := self.page.closing(n):
             closing = self.heads[opening] = self._unit(ends + line_break(self.text, e.end), head, 0.0, solid=False)
         self.pairs.append((opening, closing, after))
-        if e.name in _LOST and closing > opening:
-            self.lists.append((closing, n, self.items.get(n, [])))
+        if e.name in _LOST and closing > opening and n in self.items:
+            self.lists.append((closing, e.name, np.array(self.items[n], np.int64)))
 
     def _fill(self, n: int, head: int, heads: Heads, prior: float) -> None:
         if self.elements[n].name == "pre" and not self.page.blocks[n]:
@@ -174,32 +174,21 @@ class Cut:
         ends = np.append(starts[1:], len(self.text))
         begin, end, unit = np.array(self.written, np.int64).T
         solid = np.array(self.solid)
-        opening, closing, after = np.array(self.pairs, np.int64).reshape(-1, 3).T
+        pairs = np.array(self.pairs, np.int64).reshape(-1, 3)
 
         def form(kept: np.ndarray) -> Rendered:
-            kept = kept.copy()
-            upto = np.concatenate(([0], np.cumsum(kept & solid)))
-            held = kept[opening] & (upto[after] > upto[opening])  # tags around nothing are not written
-            kept[closing] = held
-            kept[opening] = held
+            kept = filled(kept, solid, pairs)
             marks = self._lost(kept, marker) if marker else []
             found = kept[unit]
             return Rendered(spans_between(self.text, begin[found], end[found], [m.at for m in marks]), marks)
 
-        view, views = view_of(self.read)
-        return Laid(
-            kind="html.v1",
-            units=Units(starts=starts, ends=ends, heads=np.array(self.heads, np.int64)),
-            prior=np.array(self.prior),
-            view=view,
-            views=views,
-            form=form,
-        )
+        units = Units(starts=starts, ends=ends, heads=np.array(self.heads, np.int64))
+        return made("html.v1", units, self.prior, self.read, form)
 
     def _lost(self, kept: np.ndarray, marker: str) -> list[Mark]:
         """At the end of each kept list and table: how many of its items or rows are not there."""
         out = []
-        for closing, n, items in self.lists:
-            if kept[closing] and items and (gone := len(items) - int(kept[items].sum())):
-                out.append(Mark(self.starts[closing], _LOST[self.elements[n].name].format(f"{marker} {gone}")))
+        for closing, name, items in self.lists:
+            if kept[closing] and (gone := len(items) - int(kept[items].sum())):
+                out.append(Mark(self.starts[closing], _LOST[name].format(f"{marker} {gone}")))
         return sorted(out)

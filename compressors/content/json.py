@@ -15,7 +15,7 @@ import numpy as np
 
 from ..types import Mark, Units
 from ..units import sentences
-from .laid import Laid, Rendered, spans_between, view_of
+from .laid import Laid, Rendered, made, spans_between
 
 WHOLE = 240  # characters of a value that is kept or dropped as one
 SHARE = 1 / 16  # of the text, that one which holds others may be
@@ -187,9 +187,7 @@ class Cut:
 
     def laid(self, kind: str, marker: str) -> Laid:
         """The units as the pipeline takes them."""
-        view, views = view_of(self.read)
         starts, ends, heads, opened = (np.array(x, np.int64) for x in (self.starts, self.ends, self.heads, self.opened))
-        units = Units(starts=starts, ends=ends, heads=heads)
         group, lead = np.array(self.group, np.int64), np.array(self.lead, np.int64)
         arrays = np.array([c for n, c in self.closing.items() if self.text[self.nodes[n].value] == "["], np.int64)
         items = np.array([self.of[c] for c in arrays], np.int64)
@@ -214,14 +212,7 @@ class Cut:
                 if g and kept[c]
             ]
 
-        return Laid(
-            kind=kind,
-            units=units,
-            prior=np.array(self.prior),
-            view=view,
-            views=views,
-            form=form,
-        )
+        return made(kind, Units(starts=starts, ends=ends, heads=heads), self.prior, self.read, form)
 
 
 def plain(text: str) -> str:

@@ -60,6 +60,35 @@ def view_of(texts: Sequence[str]) -> tuple[str, Units]:
     return "".join(lines), Units(starts=starts, ends=ends)
 
 
+def made(
+    kind: str,
+    units: Units,
+    prior: Sequence[float] | np.ndarray,
+    read: Sequence[str],
+    form: Form,
+    *,
+    blocks: np.ndarray | None = None,
+    echoes: np.ndarray | None = None,
+) -> Laid:
+    """A layout of units and of what is read of each."""
+    view, views = view_of(read)
+    logits = np.asarray(prior, np.float64)
+    return Laid(kind=kind, units=units, prior=logits, view=view, views=views, form=form, blocks=blocks, echoes=echoes)
+
+
+def filled(kept: np.ndarray, solid: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """`kept` without tags or fences around nothing.
+
+    `pairs` (int64 [P, 3]) are what opens, what closes it or the same again, and the unit after what lies between; of
+    those, `solid` (bool [N]) are something.
+    """
+    kept = kept.copy()
+    opening, closing, after = pairs.T
+    upto = np.concatenate(([0], np.cumsum(kept & solid)))
+    kept[opening] = kept[closing] = kept[opening] & (upto[after] > upto[opening])
+    return kept
+
+
 def narrowed(laid: Laid, query: str | None, widest: int = WIDEST) -> Laid:
     """Of a large document only what shares words with the query is left for the model to read.
 

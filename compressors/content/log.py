@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from ..types import Mark, Units
-from .laid import Laid, Rendered, spans_between, view_of
+from .laid import Laid, Rendered, made, spans_between
 
 LINE = 1_000  # characters of a line that its template is made of
 ALIKE = 0.7  # share of words in which two lines of one template agree
@@ -95,16 +95,8 @@ class Folded:
     def laid(self, marker: str) -> Laid:
         first = np.zeros(len(self.lines), bool)
         first[np.unique(self.template, return_index=True)[1]] = True
-        view, views = view_of(self.lines)
-        return Laid(
-            kind="log.v1",
-            units=Units(starts=self.starts, ends=self.ends, heads=np.where(self.record, -1, self.owner)),
-            prior=self._worth(),
-            view=view,
-            views=views,
-            echoes=~first,
-            form=lambda kept: self.form(kept, marker),
-        )
+        units = Units(starts=self.starts, ends=self.ends, heads=np.where(self.record, -1, self.owner))
+        return made("log.v1", units, self._worth(), self.lines, lambda kept: self.form(kept, marker), echoes=~first)
 
     def _worth(self) -> np.ndarray:
         """Logits: what went wrong, and what was seldom said."""

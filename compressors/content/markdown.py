@@ -13,7 +13,7 @@ import numpy as np
 
 from ..types import Mark, Units
 from ..units import sentences
-from .laid import Laid, Rendered, spans_between, view_of
+from .laid import Laid, Rendered, filled, made, spans_between
 from .markdown_blocks import Block, blocks
 from .stanzas import stanzas
 
@@ -180,41 +180,33 @@ class Cut:
         ends = np.append(starts[1:], len(self.text))
         stops = np.array([a + len(self.text[a:b].rstrip()) for a, b in zip(starts, ends, strict=True)], np.int64)
         written = Written(self, starts, ends, stops, marker)
-        view, views = view_of(self.read)
-        return Laid(
-            kind="markdown.v1",
-            units=Units(starts=starts, ends=ends, heads=np.array(self.heads, np.int64)),
-            prior=np.array(self.prior),
-            view=view,
-            views=views,
-            form=written,
-        )
+        units = Units(starts=starts, ends=ends, heads=np.array(self.heads, np.int64))
+        return made("markdown.v1", units, self.prior, self.read, written)
 
 
 class Written:
     """Kept units as text: each followed by the white space that stood after it, or after what is gone."""
 
     def __init__(self, cut: Cut, starts: np.ndarray, ends: np.ndarray, stops: np.ndarray, marker: str) -> None:
-        self.cut, self.text, self.marker = cut, cut.text, marker
-        self.starts, self.ends, self.stops = starts, ends, stops
+        self.text, self.marker = cut.text, marker
+        self.starts, self.stops = starts, stops
+        self.gaps = np.stack([stops, ends], 1)
+        self.pairs = np.array(cut.pairs, np.int64).reshape(-1, 3)
+        # lists inside lists come first where both end
+        self.groups = [(first, np.array(m, np.int64), text) for first, m, text in reversed(cut.groups) if m]
         self.block, self.solid = np.array(cut.block), np.array(cut.solid)
         last = np.append(np.flatnonzero(np.diff(self.block)), len(starts) - 1)  # the last unit of each block
-        self.tails = np.stack([stops[last], ends[last]], 1)
+        self.tails = self.gaps[last]
         blank = np.array([cut.text.count("\n", a, b) > 1 for a, b in self.tails.tolist()])
         after = np.where(blank, np.arange(len(blank)), len(blank))
         self.parted = np.minimum.accumulate(after[::-1])[::-1]  # the next block from each on with a blank line after it
 
     def __call__(self, kept: np.ndarray) -> Rendered:
-        kept = kept.copy()
-        opening, closing, after = np.array(self.cut.pairs, np.int64).reshape(-1, 3).T
-        upto = np.concatenate(([0], np.cumsum(kept & self.solid)))
-        held = kept[opening] & (upto[after] > upto[opening])
-        kept[closing] = held
-        kept[opening] = held
+        kept = filled(kept, self.solid, self.pairs)
         found = np.flatnonzero(kept)
         here, there = self.block[found[:-1]], self.block[found[1:]]
         tail = np.where((self.parted[here] < there) & self.solid[found[:-1]], self.parted[here], here)
-        space = np.where((here == there)[:, None], np.stack([self.stops, self.ends], 1)[found[:-1]], self.tails[tail])
+        space = np.where((here == there)[:, None], self.gaps[found[:-1]], self.tails[tail])
         marks = self._lost(kept, found) if self.marker else []
         begin = np.empty(2 * len(found), np.int64)
         end = np.empty(2 * len(found), np.int64)
@@ -227,10 +219,9 @@ class Written:
     def _lost(self, kept: np.ndarray, found: np.ndarray) -> list[Mark]:
         """After what is kept of each list, table and fence: how many of its items, rows, stanzas are not there."""
         marks = []
-        for first, members, text in reversed(self.cut.groups):
-            gone = len(members) - int(kept[members].sum())
-            last = members[-1] if members else first
-            some = found[np.searchsorted(found, first) : np.searchsorted(found, last, side="right")]
-            if gone and len(some):
-                marks.append(Mark(int(self.stops[some[-1]]), text.format(f"{self.marker} {gone}")))
-        return sorted(marks, key=lambda m: m.at)  # lists inside lists come first where both end
+        for first, members, text in self.groups:
+            if gone := len(members) - int(kept[members].sum()):
+                last = int(np.searchsorted(found, members[-1], side="right")) - 1
+                if last >= 0 and found[last] >= first:
+                    marks.append(Mark(int(self.stops[found[last]]), text.format(f"{self.marker} {gone}")))
+        return sorted(marks, key=lambda m: m.at)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..types import Mark, Units
-from .laid import Laid, Rendered, spans_between, view_of
+from .laid import Laid, Rendered, made, spans_between
 
 FAR = 400  # characters of indentation, at most
 
@@ -136,17 +136,11 @@ class Joined:
         pieces, members = self.cut.pieces, [[] for _ in self.root]  # type: list[Piece], list[list[str]]
         for n, r in enumerate(self.root.tolist()):
             members[r].append(self.text[pieces[n].start : pieces[n].end])
-        view, views = view_of([" ".join(m) for m in members])
         blocks = np.array([p.block for p in pieces], np.int64)
-        return Laid(
-            kind=kind,
-            units=Units(starts=self.starts, ends=self.ends, heads=self.heads),
-            prior=np.array([p.prior for p in pieces]),
-            view=view,
-            views=views,
-            blocks=np.where(blocks >= 0, blocks, self.cut.blocks + self.root),
-            form=self.form,
-        )
+        blocks = np.where(blocks >= 0, blocks, self.cut.blocks + self.root)
+        units = Units(starts=self.starts, ends=self.ends, heads=self.heads)
+        prior, read = [p.prior for p in pieces], [" ".join(m) for m in members]
+        return made(kind, units, prior, read, self.form, blocks=blocks)
 
     def form(self, kept: np.ndarray) -> Rendered:
         """Kept units by whole lines, each body's losses on a line of their own."""
