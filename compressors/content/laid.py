@@ -113,12 +113,14 @@ def narrowed(laid: Laid, query: str | None, widest: int = WIDEST) -> Laid:
 
 def lexical(query: str, texts: Sequence[str], blocks: np.ndarray | None) -> np.ndarray:
     """BM25 of each unit's text and of its block; what has an identifier of the query is above all. float64 [N]"""
+    if not query:
+        return np.zeros(len(texts))
     read = [n for n, t in enumerate(texts) if t]
     score, named = np.zeros(len(texts)), np.zeros(len(texts))
     score[read] = bm25(query, [texts[n] for n in read])
     for name in identifiers(query):
         named[[n for n in read if name in texts[n]]] += 1000
-    if blocks is None or not query:
+    if blocks is None:
         return score + named
     _, block = np.unique(blocks, return_inverse=True)
     joined: list[list[str]] = [[] for _ in range(int(block.max(initial=-1)) + 1)]
