@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .types import Scores, Units
-from .units import LOWEST, pooled
+from .units import LOWEST, pooled, together
 
 WEIGHT = 1.5  # logits; chosen on groups left out of training (bench/LOG.md)
 BEST = 8  # sentences over all documents that may name others
@@ -65,8 +65,7 @@ def mentions(documents: Sequence[Read]) -> list[tuple[float, int, str]]:
     found = []
     for n, (_, sentences, scores) in enumerate(documents):
         if scores:
-            pieces, keep = (np.concatenate([getattr(s, f) for s in scores]) for f in ("pieces", "keep"))
-            mean = pooled(sentences, pieces, keep.astype(np.float64))
+            mean = pooled(sentences, *together(scores))
             found += [(float(mean[i]), n, i) for i in np.argsort(-mean, kind="stable")[:BEST].tolist()]
     out = []
     for score, n, i in sorted((f for f in found if f[0] > LOWEST), key=lambda f: -f[0])[:BEST]:

@@ -146,7 +146,7 @@ class Pipeline:
         """Mean piece score of each unit, drawn towards its sentence's mean by `coherence`."""
         if not scores:
             return np.full(len(units), cutting.LOWEST)
-        pieces, keep = together(scores)
+        pieces, keep = cutting.together(scores)
         own = cutting.pooled(units, pieces, keep)
         if units is sentences:
             return own
@@ -218,7 +218,7 @@ def cost(p: Prepared, units: Units) -> np.ndarray:
 
 def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: float) -> Piece:
     """A document that was cut by its structure as the selector sees it."""
-    found = peaks(laid.views, *together(scores), cutting.LOWEST)
+    found = peaks(laid.views, *cutting.together(scores), cutting.LOWEST)
     piece = Piece(
         text=p.text,
         units=laid.units,
@@ -230,13 +230,6 @@ def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Score
         form=laid.form,
     )
     return replace(piece, forced=with_heads(piece.forced, piece))
-
-
-def together(scores: Sequence[Scores]) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces and their keep scores of all segments of a document, float64."""
-    if not scores:
-        return np.zeros((0, 2), np.int64), np.zeros(0)
-    return np.concatenate([s.pieces for s in scores]), np.concatenate([s.keep for s in scores]).astype(np.float64)
 
 
 def bounded(result: Result, segments: Sequence[Segment]) -> Result:

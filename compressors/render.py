@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from .types import Mark, Span, Units
+
+
+class Rendered(NamedTuple):
+    """Kept text as spans of the source, and marks between them; both in source order."""
+
+    spans: list[Span]
+    marks: list[Mark]
+
+
+Form = Callable[[np.ndarray], Rendered]
+"""Kept units (bool [N], closed under heads) as text."""
 
 
 def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:

@@ -6,16 +6,15 @@ The count that decides is the reader's, taken on the rendered text, not a sum of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .render import join, render, spans_of
+from .render import Form, Rendered, join, render, spans_of
 from .stages import Reader
-from .types import Mark, Span, Units
+from .types import Units
 
-Form = Callable[[np.ndarray], tuple[list[Span], list[Mark]]]
 GALLOPS, NEAR = 6, 24  # steps by estimate, and how many tokens off the walk by single units begins
 
 
@@ -32,9 +31,9 @@ class Piece:
     heads: np.ndarray | None = None  # int64 [N], the unit without which each is not kept, or -1
     form: Form | None = None  # how kept units become text, where spans alone do not say it
 
-    def written(self, kept: np.ndarray) -> tuple[list[Span], list[Mark]]:
+    def written(self, kept: np.ndarray) -> Rendered:
         """Kept units as spans of the text, and what stands between them."""
-        return self.form(kept) if self.form else (spans_of(self.text, self.units, kept), [])
+        return self.form(kept) if self.form else Rendered(spans_of(self.text, self.units, kept), [])
 
 
 class Counter:

@@ -21,7 +21,7 @@ from laconic.models.recent import Recent
 from laconic.models.words import code_points
 
 from .protect import uncut
-from .types import Units
+from .types import Scores, Units
 
 _FENCE = re.compile(r"[ \t]*(```|~~~)")
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
@@ -174,6 +174,13 @@ def containing(units: Units, start: int, end: int) -> range:
     if start >= end or not len(units):
         return range(0)
     return range(bisect_right(units.starts, start) - 1, int(np.searchsorted(units.starts, end, side="left")))
+
+
+def together(scores: Sequence[Scores]) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces and their keep scores of all segments of a document, float64."""
+    if not scores:
+        return np.zeros((0, 2), np.int64), np.zeros(0)
+    return np.concatenate([s.pieces for s in scores]), np.concatenate([s.keep for s in scores]).astype(np.float64)
 
 
 def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..render import Rendered
 from ..types import Mark, Units
 from .html_page import BLOCKS, INLINE, Page
 from .html_text import OPENS, Piece, cuts, divided, line_break, plain, read, trimmed
 from .html_tree import parse
-from .laid import Laid, Rendered, filled, made, spans_between
+from .laid import Laid, filled, made, spans_between
 from .stanzas import stanzas
 
 WHOLE, ROW, CODE = 240, 800, 1500  # characters of a block, a table's row, preformatted text that are one unit

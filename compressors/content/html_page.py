@@ -95,10 +95,10 @@ class Page:
     def boilerplate(self, n: int) -> float:
         """Logits added to all that an element holds."""
         e = self.elements[n]
-        if 2 * self.size[n] > self.size[0] and e.name not in _APART:
-            return 0.0
         if e.name in _APART:
             return BOILERPLATE
+        if 2 * self.size[n] > self.size[0]:
+            return 0.0
         if (
             self.links[n] >= _LINKS
             and self.linked[n] > _DENSE * self.size[n]

@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..render import Rendered
 from ..types import Mark, Units
 from ..units import sentences
-from .laid import Laid, Rendered, made, spans_between
+from .laid import Laid, made, spans_between
 
 WHOLE = 240  # characters of a value that is kept or dropped as one
 SHARE = 1 / 16  # of the text, that one which holds others may be

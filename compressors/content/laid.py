@@ -9,29 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
-from ..render import trimmed
+from ..render import Form, trimmed
 from ..score_lexical import bm25, terms
 from ..score_token import identifiers
-from ..types import Mark, Span, Units
+from ..types import Span, Units
+from ..units import owners
 
 WIDEST = 60_000  # characters of one document's view that a model reads beside a query: about fifteen thousand tokens
 FEW, RARE = 20, 0.02  # units, or a share of them, that a rare word stands in at most
 PEAK = 0.25  # share of a unit's best pieces that its score is the mean of: one field of a record decides
-
-
-class Rendered(NamedTuple):
-    """Kept text as spans of the source, and marks between them; both in source order."""
-
-    spans: list[Span]
-    marks: list[Mark]
-
-
-Form = Callable[[np.ndarray], Rendered]
-"""Kept units (bool [N], closed under heads) as text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +139,7 @@ def peaks(units: Units, pieces: np.ndarray, keep: np.ndarray, lowest: float) -> 
     out = np.full(len(units), lowest)
     if not len(pieces):
         return out
-    at = units.starts.searchsorted(pieces[:, 0], side="right") - 1
+    at = owners(units, pieces[:, 0])
     order = np.lexsort((-keep, at))
     at, keep = at[order], keep[order]
     first = np.searchsorted(at, at, side="left")

@@ -10,8 +10,9 @@ import re
 
 import numpy as np
 
+from ..render import Rendered
 from ..types import Mark, Units
-from .laid import Laid, Rendered, made, spans_between
+from .laid import Laid, made, spans_between
 
 LINE = 1_000  # characters of a line that its template is made of
 ALIKE = 0.7  # share of words in which two lines of one template agree
@@ -111,12 +112,11 @@ class Folded:
         """Kept lines; the first of each template says how many it stands for."""
         at = np.flatnonzero(kept)
         marks = self._counts(kept, marker) if marker else []
-        cuts = {m.at for m in marks}
-        written, ends = self.written[at], self.ends[at]
-        split = np.array([int(w) in cuts for w in written], bool) if cuts else np.zeros(len(at), bool)
-        begins = np.sort(np.concatenate((self.starts[at], written[split])))
-        stops = np.sort(np.concatenate((ends, written[split])))
-        return Rendered(spans_between(self.text, begins, stops, sorted(cuts)), marks)
+        cuts = [m.at for m in marks]
+        inside = self.written[at][np.isin(self.written[at], cuts)]
+        begins = np.sort(np.concatenate((self.starts[at], inside)))
+        stops = np.sort(np.concatenate((self.ends[at], inside)))
+        return Rendered(spans_between(self.text, begins, stops, cuts), marks)
 
     def _counts(self, kept: np.ndarray, marker: str) -> list[Mark]:
         gone = np.bincount(self.template[~kept & self.record], minlength=int(self.template.max()) + 1)

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..render import Rendered
 from ..types import Mark, Units
 from ..units import sentences
-from .laid import Laid, Rendered, filled, made, spans_between
+from .laid import Laid, filled, made, spans_between
 from .markdown_blocks import Block, blocks
 from .stanzas import stanzas
 

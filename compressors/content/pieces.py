@@ -12,8 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..render import Rendered
 from ..types import Mark, Units
-from .laid import Laid, Rendered, made, spans_between
+from .laid import Laid, made, spans_between
 
 FAR = 400  # characters of indentation, at most
 

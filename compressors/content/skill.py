@@ -12,9 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..render import Rendered
 from ..types import Mark, Span, Units
 from . import markdown
-from .laid import Laid, Rendered, spans_between, view_of
+from .laid import Laid, spans_between, view_of
 
 # logits; what the encoder gives sentences of such files without a query lies between -6 and 2
 ROUTING, WHEN, LINK, RULE, STEP = 9.0, 6.0, 5.0, 4.0, 3.0
