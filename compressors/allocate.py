@@ -22,7 +22,7 @@ def allocate(
     warnings: list[str] = []
     narrowed = list(pieces)
     for i, document in enumerate(request.documents):
-        budget = document.budget or (request.budget if request.scope == "document" else None)
+        budget = own(request, i)
         if budget is None or not document.compress or not len(pieces[i].units):
             continue
         kept, excess = apply(budget, [pieces[i]], int(pieces[i].cost.sum()), reader, least)
@@ -51,11 +51,21 @@ def apply(
     """One budget over some documents: kept units, and the forced units' excess in tokens."""
     if budget.kind in ("threshold", "recall"):
         return above(pieces, least(budget)), 0
-    tokens = int(budget.value) if budget.kind == "tokens" else math.floor(budget.value * total)
+    tokens = limit(budget, total)
     if tokens >= total:
         return [p.forced | p.allowed for p in pieces], 0
     chosen = within(pieces, tokens, reader, separator, order)
     return chosen.kept, chosen.excess
+
+
+def own(request: Request, i: int) -> Budget | None:
+    """The budget that one document has to itself."""
+    return request.documents[i].budget or (request.budget if request.scope == "document" else None)
+
+
+def limit(budget: Budget, total: int) -> int:
+    """How many of `total` tokens a rate or a number of tokens allows."""
+    return int(budget.value) if budget.kind == "tokens" else math.floor(budget.value * total)
 
 
 def report(excess: int, request: Request, param: str, warnings: list[str]) -> None:

@@ -7,7 +7,6 @@ counts cheaply. Everything is kept: the way back is `laconic.client.coded.restor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ import numpy as np
 
 from laconic.client.coded import NAMES, parsed, written
 
-from .allocate import report
+from .allocate import limit, own, report
 from .pipeline import Pipeline, Prepared, by_document, check
 from .rank import arrange, by_relevance
 from .render import join
@@ -47,9 +46,9 @@ class Lossless(Pipeline):
         out = [compressed(*each) for each in zip(documents, texts, counts, strict=True)]
         warnings: list[str] = []
         for i, d in enumerate(out):
-            own = request.documents[i].budget or (request.budget if request.scope == "document" else None)
-            if own is not None and request.documents[i].compress:
-                report(excess(own, d.tokens_in, d.tokens_out), request, f"documents.{i}.budget", warnings)
+            budget = own(request, i)
+            if budget is not None and request.documents[i].compress:
+                report(excess(budget, d.tokens_in, d.tokens_out), request, f"documents.{i}.budget", warnings)
         if request.scope == "global":
             report(excess(request.budget, tokens_in, tokens_out), request, "budget", warnings)
         return Result(
@@ -72,7 +71,7 @@ class Lossless(Pipeline):
         return self._best(request, documents, grouped)
 
     def _coded(self, p: Prepared) -> str:
-        return code(p.document.text, self.reader) if p.document.compress else p.document.text
+        return code(p.document.text, self.reader, p.token_spans) if p.document.compress else p.document.text
 
 
 def compressed(p: Prepared, text: str, tokens: int) -> Compressed:
@@ -93,9 +92,8 @@ def compressed(p: Prepared, text: str, tokens: int) -> Compressed:
 
 def excess(budget: Budget, tokens_in: int, tokens_out: int) -> int:
     """Tokens over a budget; a rate of 1 is none, so that a text which must be marked as not coded can be."""
-    if budget.kind == "rate":
-        return 0 if budget.value >= 1 else tokens_out - math.floor(budget.value * tokens_in)
-    return tokens_out - int(budget.value)
+    free = budget.kind == "rate" and budget.value >= 1
+    return 0 if free else tokens_out - limit(budget, tokens_in)
 
 
 @dataclass(slots=True)
@@ -108,18 +106,18 @@ class Entry:
     saved: float = 0.0  # tokens, by the reader's count of a few places
 
 
-def code(text: str, reader: Reader) -> str:
-    """The text with a dictionary before it where that has fewer of the reader's tokens, else the text.
+def code(text: str, reader: Reader, spans: np.ndarray | None = None) -> str:
+    """The text with a dictionary before it where that has fewer of the reader's tokens (`spans`), else the text.
 
     `client.coded.restore` gives back every text: one that looks coded is put behind an empty dictionary.
     """
-    clean = printable(text)
-    total = reader.count([clean])[0]
+    if spans is None:
+        spans = reader.spans([printable(text)])[0]
     names = cheapest(text, reader)
-    found = measured(text, repeats(text, reader, names), names, reader) if names else []
+    found = measured(text, repeats(text, spans, names), names, reader) if names else []
     while found:
         coded = assembled(text, found)
-        if reader.count([printable(coded)])[0] < total:
+        if reader.count([printable(coded)])[0] < len(spans):
             return coded
         found = found[: len(found) // 2]
     return text if parsed(text) is None else written({}, text)
@@ -132,9 +130,8 @@ def cheapest(text: str, reader: Reader) -> list[tuple[str, int]]:
     return sorted(((c, max(1, n - apart)) for c, n in zip(free, each, strict=True)), key=lambda pair: pair[1])
 
 
-def repeats(text: str, reader: Reader, names: Sequence[tuple[str, int]]) -> list[Entry]:
+def repeats(text: str, spans: np.ndarray, names: Sequence[tuple[str, int]]) -> list[Entry]:
     """Runs worth a name, at most one for each but the last, which may have to stand for line feeds."""
-    spans = reader.spans([printable(text)])[0]
     bounds = np.unique(np.concatenate(([0, len(text)], spans.ravel())))
     edges = bounds.tolist()
     pieces = [text[a:b] for a, b in pairwise(edges)]
