@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 
-from laconic.models.recent import Recent
+from laconic.models.recent import remembered
 
 from .heads import cycles
 from .types import Units
 
-_FENCE = re.compile(r"^[ \t]*(```|~~~)", re.M)
+FENCE = re.compile(r"[ \t]*(```|~~~)")  # at the beginning of a line
 _ROW = re.compile(r"^[ \t]{0,8}(\|[^\n]{1,4000}\|)[ \t]*$", re.M)
 _LINK = re.compile(
     r"!?\[[^\[\]\n]{0,200}\]\([^()\s]{1,1000}(?:\([^()\s]{0,200}\)[^()\s]{0,200})?(?: \"[^\"\n]{0,200}\")?\)"
@@ -37,17 +37,17 @@ _NAME = re.compile(
     r"|[A-Za-z0-9_]{1,200}(?:[_./:\\-]{1,2}[A-Za-z0-9_]{1,200}){1,40}"  # snake_case, versions, UUIDs, a.b(), dates
     r"|[A-Za-z_]{1,60}\d\w{0,200}|\d[\w]{1,200})"  # part numbers, numbers
 )
-_KNOWN: tuple[Recent[np.ndarray], Recent[np.ndarray]] = (
-    Recent(),
-    Recent(),
-)  # ranges of the last texts, without names and with
 _JOINED = re.compile(r"[A-Za-z]{1,60}(?:[-'’./][A-Za-z]{1,60}){1,6}")  # words with hyphens are no identifiers
 
 
 def unbroken(text: str, *, names: bool = False) -> np.ndarray:
     """Ranges that nothing is cut in, int64 [N, 2], ordered and disjoint; `names`: those without white space too."""
-    if (known := _KNOWN[names].get(text)) is not None:
-        return known
+    return _named(text) if names else _marked(text)
+
+
+@remembered
+def _marked(text: str) -> np.ndarray:
+    """Links, tags, rows, code, quantities."""
     found: list[tuple[int, int]] = []
     if "](" in text:
         found += [m.span() for m in _LINK.finditer(text)]
@@ -58,18 +58,21 @@ def unbroken(text: str, *, names: bool = False) -> np.ndarray:
     if "```" in text or "~~~" in text:
         found += fenced(text)
     found += [m.span() for m in _QUANTITY.finditer(text)]
-    if names:
-        found += [m.span() for m in _NAME.finditer(text) if not _JOINED.fullmatch(m[0])]
-    ranges = merged(found)
-    _KNOWN[names].put(text, ranges)
-    return ranges
+    return merged(found)
+
+
+@remembered
+def _named(text: str) -> np.ndarray:
+    """The same and names."""
+    found = [(a, b) for a, b in _marked(text).tolist()]
+    return merged(found + [m.span() for m in _NAME.finditer(text) if not _JOINED.fullmatch(m[0])])
 
 
 def fenced(text: str) -> list[tuple[int, int]]:
     """The lines of fenced code, fences included."""
     out, inside, at = [], False, 0
     for line in text.splitlines(keepends=True):
-        fence = _FENCE.match(line) is not None
+        fence = FENCE.match(line) is not None
         if inside or fence:
             out.append((at + len(line) - len(line.lstrip()), at + len(line)))
         inside, at = inside != fence, at + len(line)

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import sentencex
 
-from laconic.models.recent import Recent
+from laconic.models.recent import remembered
 from laconic.models.words import code_points
 
-from .protect import uncut
+from .protect import FENCE, uncut
 from .types import Scores, Units
 
-_FENCE = re.compile(r"[ \t]*(```|~~~)")
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
 _BREAKS = re.compile(r"\n+")
 _CODE = re.compile(r"[{}();=<>|]\s*$|^\s*([|#@]|//|def |class |import |return |<)")
@@ -58,20 +56,6 @@ def from_starts(starts: Sequence[int] | np.ndarray, length: int) -> Units:
     if (np.diff(begin) <= 0).any():
         begin = np.unique(begin)
     return Units(starts=begin, ends=np.append(begin[1:], length))
-
-
-def remembered(cut: Callable[[str], Units]) -> Callable[[str], Units]:
-    """`cut`, its last results kept."""
-    recent: Recent[Units] = Recent()
-
-    @wraps(cut)
-    def look(text: str) -> Units:
-        if (found := recent.get(text)) is None:
-            found = cut(text)
-            recent.put(text, found)
-        return found
-
-    return look
 
 
 @remembered
@@ -113,7 +97,7 @@ def _lines(text: str) -> list[tuple[int, int, bool]]:
     start = last = 0
     fenced = False
     for end in ends:
-        fence = _FENCE.match(text, last) is not None
+        fence = FENCE.match(text, last) is not None
         fenced, last = fenced != fence, end
         if not fenced and not fence and _wrapped(text, end):
             continue

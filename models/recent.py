@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import wraps
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,3 +37,17 @@ class Recent(Generic[T]):
             self._values[text] = value
             while self.held > self.limit:
                 self.held -= len(self._values.popitem(last=False)[0])
+
+
+def remembered(make: Callable[[str], T]) -> Callable[[str], T]:
+    """`make`, its last results kept."""
+    recent: Recent[T] = Recent()
+
+    @wraps(make)
+    def look(text: str) -> T:
+        if (found := recent.get(text)) is None:
+            found = make(text)
+            recent.put(text, found)
+        return found
+
+    return look
