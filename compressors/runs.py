@@ -9,9 +9,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T", int, np.ndarray)
 LONGEST = 4096  # elements of a run before it grows
 STEP = 1.5  # between the lengths that runs are looked for at
 BEST = 400  # runs of each length that are looked at
@@ -36,8 +38,10 @@ class Search:
         self.before = np.concatenate(([0], np.cumsum(self.weight)))
         self.used = np.zeros(len(self.ids) + 1, np.int64)
 
-    def gain(self, count: int, tokens: int) -> int:
-        return count * (tokens - self.cost) - (tokens + self.cost + LINE)
+    def gain(self, count: T, tokens: T) -> T:
+        """Tokens that names in the place of runs of so many tokens save, of one run or of each of several."""
+        saved: T = count * (tokens - self.cost) - (tokens + self.cost + LINE)
+        return saved
 
     def round(self, most: int) -> bool:
         """Take runs while they pay, the best first, until there are `most`; whether any was taken."""
@@ -63,9 +67,7 @@ class Search:
     def _take(self, at: np.ndarray, length: int) -> None:
         inside = (at[:, None] + np.arange(length)).ravel()
         self.ids[inside] = -1 - inside
-        taken = np.zeros(len(self.ids), np.int64)
-        taken[self.ids < 0] = 1
-        self.used = np.concatenate(([0], np.cumsum(taken)))
+        self.used[1:] = np.cumsum(self.ids < 0)
         self.found.append((at, length))
 
     def _places(self, at: np.ndarray, length: int) -> np.ndarray:
@@ -103,10 +105,7 @@ class Search:
             if 2 * reach <= length:
                 ranks, reach = self._doubled(ranks, reach), 2 * reach
             at = at[at + length <= len(self.ids)]
-            at = at[(ranks[at] >= 0) & (ranks[at + length - reach] >= 0)]
-            _, group, counts = np.unique(
-                ranks[at] * (len(self.ids) + 1) + ranks[at + length - reach], return_inverse=True, return_counts=True
-            )
+            at, group, counts = paired(ranks, at, length - reach)
             again = counts[group] > 1
             if not again.any():
                 break
@@ -120,17 +119,21 @@ class Search:
         begins = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
         number = counts[group[begins]]
         tokens = self.before[at[begins] + length] - self.before[at[begins]]
-        gain = number * (tokens - self.cost) - (tokens + self.cost + LINE)
+        gain = self.gain(number, tokens)
         best = np.argsort(-gain, kind="stable")[:BEST]
         return [at[begins[b] : begins[b] + number[b]] for b in best.tolist() if gain[b] > 0]
 
     def _doubled(self, ranks: np.ndarray, reach: int) -> np.ndarray:
         """Which run of twice the length begins at each element; -1 where it comes once only."""
         out = np.full(len(ranks), -1, np.int64)
-        at = np.arange(max(0, len(ranks) - 2 * reach + 1))
-        at = at[(ranks[at] >= 0) & (ranks[at + reach] >= 0)]
-        _, group, counts = np.unique(
-            ranks[at] * (len(ranks) + 1) + ranks[at + reach], return_inverse=True, return_counts=True
-        )
+        at, group, counts = paired(ranks, np.arange(max(0, len(ranks) - 2 * reach + 1)), reach)
         out[at] = np.where(counts[group] > 1, group, -1)
         return out
+
+
+def paired(ranks: np.ndarray, at: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Those of `at` with a rank there and `apart` further on, a number for each two ranks, and how often they come."""
+    at = at[(ranks[at] >= 0) & (ranks[at + apart] >= 0)]
+    both = ranks[at] * (len(ranks) + 1) + ranks[at + apart]
+    _, group, counts = np.unique(both, return_inverse=True, return_counts=True)
+    return at, group, counts
