@@ -18,7 +18,7 @@ from tree_sitter import Node
 
 from ..units import printable
 from .laid import Laid
-from .languages import MOST, WRONG, Language, errors, language_of, looks_like_code, parse
+from .languages import MOST, WRONG, Language, errors, fitting, head_of, looks_like_code, parse
 from .pieces import Cut, Piece
 
 WHOLE = 240  # characters of a block on one line, or of several statements on one, that are not cut
@@ -34,8 +34,10 @@ _DOCUMENT = re.compile(r'[A-Za-z]{0,2}("""|\'\'\')')
 def lay(text: str, marker: str) -> Laid | None:
     """The layout of a program; None where no grammar fits and too few lines look like code."""
     text = printable(text)
-    language = language_of(text) if len(text) <= MOST else None
-    tree = parse(language, text) if language else None
+    head = head_of(text)
+    language, tree = (fitting(head) if len(text) <= MOST else None) or (None, None)
+    if language and len(head) < len(text):
+        tree = parse(language, text)
     if language and tree and errors(tree) <= WRONG * len(text):
         cut = Cut(text, language.comment, language.filler)
         Walk(cut, language, bool(marker.strip())).children(tree.root_node.children, -1, 0, -1, 0)

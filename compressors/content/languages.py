@@ -218,13 +218,20 @@ def parse(language: Language, text: str) -> Tree | None:
 
 
 def language_of(text: str) -> Language | None:
-    """The language whose grammar fits the head best among those its lines hint at; None where none does."""
-    head = head_of(text)
+    """The language that fits the text's head; None where none does."""
+    found = fitting(head_of(text))
+    return found[0] if found else None
+
+
+def fitting(head: str) -> tuple[Language, Tree] | None:
+    """The language whose grammar fits best among those that the lines hint at, and the tree; None where none does."""
     hits = {x: len(_HINTS[x.name].findall(head)) for x in LANGUAGES}
     likely = sorted((x for x in LANGUAGES if hits[x]), key=lambda x: -hits[x])[:TRIED]
-    wrong = {x: errors(parse(x, head)) / max(1, len(head.encode())) for x in likely}
+    trees = {x: parse(x, head) for x in likely}
+    wrong = {x: errors(tree) / max(1, len(head.encode())) for x, tree in trees.items()}
     best = min(likely, key=lambda x: (round(wrong[x], 2), -hits[x]), default=None)
-    return best if best and wrong[best] <= WRONG else None
+    tree = trees[best] if best and wrong[best] <= WRONG else None
+    return (best, tree) if best and tree else None
 
 
 def errors(tree: Tree | None) -> int:
