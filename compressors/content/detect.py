@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 
 from . import json
-from .languages import language_of, looks_like_code
+from .languages import HEAD, head_of, language_of, looks_like_code
 
-HEAD = 20_000  # characters that are looked at, but for JSON, which parses or does not
 PAGE, TAGS = 0.1, 0.3  # share of a page's characters, or of its lines, that are tags at least
 STAMPED, DUMPED = 0.5, 0.1  # share of a log's lines that begin with a time or a level, and where there are dumps
 CODED, SURE = 0.5, 0.75  # share of lines that look like code: what a grammar must confirm, and what needs none
@@ -67,15 +66,14 @@ _OTHER = re.compile(
 
 def detect(text: str) -> str | None:
     """The kind of a text, None for prose."""
-    begin = text[: HEAD * 2].lstrip("\ufeff \t\r\n")[:HEAD]
-    if not begin:
+    head = head_of(text[: HEAD * 2].lstrip("\ufeff \t\r\n"))
+    if not head:
         return None
-    if begin[0] in "{[" and json.valid(text):
+    if head[0] in "{[" and json.valid(text):
         return "json.v1"
-    head = begin if len(begin) < HEAD else begin[: begin.rfind("\n") + 1] or begin
-    if page(head):
-        return "html.v1"
     lines = [line for line in head.split("\n") if line.strip()]
+    if page(head, lines):
+        return "html.v1"
     if logged(lines):
         return "log.v1"
     bare = _FENCED.sub("", head)
@@ -104,15 +102,14 @@ def programmed(bare: str, marked: float) -> bool:
     return coded >= CODED and marked < 1 and (coded >= SURE or language_of(bare) is not None)
 
 
-def page(head: str) -> bool:
+def page(head: str, lines: list[str]) -> bool:
     """Whether a text is HTML: it says so, or is tags to a good part."""
     if _HTML.match(head):
         return True
     if _LINES["heading"].search(head) or _LINES["fence"].search(head):
         return False
     tags = _TAG.findall(head)
-    lines = [line.lstrip() for line in head.split("\n") if line.strip()]
-    opening = sum(_TAG.match(line) is not None for line in lines)
+    opening = sum(_TAG.match(line.lstrip()) is not None for line in lines)
     return sum(map(len, tags)) > PAGE * len(head) and opening > TAGS * len(lines) and head[0] == "<"
 
 

@@ -16,6 +16,8 @@ from functools import cache
 from tree_sitter import Language as Grammar
 from tree_sitter import Parser, Tree
 
+from .html_tree import names
+
 HEAD = 20_000  # characters that say which language it is
 MOST = 2_000_000  # characters that are parsed; more is cut by indentation
 WRONG = 0.2  # share of the head in which a grammar may find errors
@@ -43,10 +45,6 @@ class Language:
     before: frozenset[str] = frozenset()  # belong to what follows them: attributes, decorators
 
 
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
 _C = """compound_statement field_declaration_list enumerator_list declaration_list case_statement preproc_if
     preproc_ifdef preproc_else preproc_elif"""
 _JS = "statement_block class_body switch_body switch_case switch_default class_static_block"
@@ -63,22 +61,22 @@ LANGUAGES: tuple[Language, ...] = (
         filler="...",
         hints=r"(?:async )?def \w+\(|class \w+.{0,80}:$|from [\w.]+ import |import [\w.]+(?: as \w+)?(?:, [\w.]+)*$"
         r"|(?:if|elif|for|while|with|try|else|except|finally)\b.{0,100}:$|@\w[\w.]*(?:\(.{0,80}\))?$|return\b|self\.",
-        blocks=_set("block"),
-        lists=_set("list dictionary set"),
-        clauses=_set("elif_clause else_clause except_clause except_group_clause finally_clause"),
-        needs=_set("try_statement match_statement"),
-        imports=_set("import_statement import_from_statement future_import_statement"),
+        blocks=names("block"),
+        lists=names("list dictionary set"),
+        clauses=names("elif_clause else_clause except_clause except_group_clause finally_clause"),
+        needs=names("try_statement match_statement"),
+        imports=names("import_statement import_from_statement future_import_statement"),
     ),
     Language(
         name="javascript",
         module="tree_sitter_javascript",
         hints=_JS_HINTS,
-        blocks=_set(_JS),
-        lists=_set("array object"),
-        clauses=_set("else_clause catch_clause finally_clause"),
-        needs=_set("try_statement"),
-        imports=_set("import_statement"),
-        before=_set("decorator"),
+        blocks=names(_JS),
+        lists=names("array object"),
+        clauses=names("else_clause catch_clause finally_clause"),
+        needs=names("try_statement"),
+        imports=names("import_statement"),
+        before=names("decorator"),
     ),
     *(
         Language(
@@ -88,12 +86,12 @@ LANGUAGES: tuple[Language, ...] = (
             hints=_JS_HINTS
             + r"|(?:export )?(?:declare )?(?:interface|type|enum|namespace|abstract class) \w+|.{0,80}\w\??: "
             r"(?:string|number|boolean|void|any|unknown)\b|(?:private|public|readonly|protected) \w+",
-            blocks=_set(_JS + " interface_body object_type enum_body"),
-            lists=_set("array object"),
-            clauses=_set("else_clause catch_clause finally_clause"),
-            needs=_set("try_statement"),
-            imports=_set("import_statement"),
-            before=_set("decorator"),
+            blocks=names(_JS + " interface_body object_type enum_body"),
+            lists=names("array object"),
+            clauses=names("else_clause catch_clause finally_clause"),
+            needs=names("try_statement"),
+            imports=names("import_statement"),
+            before=names("decorator"),
         )
         for name in ("typescript", "tsx")
     ),
@@ -102,37 +100,37 @@ LANGUAGES: tuple[Language, ...] = (
         module="tree_sitter_java",
         hints=r"package [\w.]+;|import (?:static )?[\w.*]+;|(?:public|private|protected)\b.{0,100}[{;]$|@Override|\}$"
         r"|(?:final |abstract )?(?:class|interface|enum) \w+",
-        blocks=_set(
+        blocks=names(
             """block class_body interface_body enum_body constructor_body switch_block switch_block_statement_group
             annotation_type_body"""
         ),
-        lists=_set("array_initializer"),
-        clauses=_set("catch_clause finally_clause"),
-        needs=_set("try_statement"),
-        imports=_set("import_declaration package_declaration"),
+        lists=names("array_initializer"),
+        clauses=names("catch_clause finally_clause"),
+        needs=names("try_statement"),
+        imports=names("import_declaration package_declaration"),
     ),
     Language(
         name="go",
         module="tree_sitter_go",
         hints=r"package \w+$|func (?:\(\w+ \*?\w+\) )?\w+\(|import (?:\(|\")|type \w+ (?:struct|interface)|.{0,60}:= "
         r"|\}$|if err != nil",
-        blocks=_set(
+        blocks=names(
             """block field_declaration_list import_spec_list interface_type expression_switch_statement
             type_switch_statement select_statement expression_case type_case default_case communication_case"""
         ),
-        lists=_set("literal_value"),
-        imports=_set("import_declaration package_clause"),
+        lists=names("literal_value"),
+        imports=names("import_declaration package_clause"),
     ),
     Language(
         name="rust",
         module="tree_sitter_rust",
         hints=r"(?:pub(?:\(\w+\))? )?(?:unsafe |async |const )*fn \w+|use [\w:{}, *]+;|impl\b|let (?:mut )?\w+|#!?\[\w+"
         r"|(?:pub )?(?:struct|enum|trait|mod) \w+|\}$",
-        blocks=_set("block declaration_list field_declaration_list enum_variant_list match_block"),
-        lists=_set("array_expression field_initializer_list"),
-        clauses=_set("else_clause"),
-        imports=_set("use_declaration extern_crate_declaration"),
-        before=_set("attribute_item"),
+        blocks=names("block declaration_list field_declaration_list enum_variant_list match_block"),
+        lists=names("array_expression field_initializer_list"),
+        clauses=names("else_clause"),
+        imports=names("use_declaration extern_crate_declaration"),
+        before=names("attribute_item"),
     ),
     Language(
         name="c",
@@ -140,21 +138,21 @@ LANGUAGES: tuple[Language, ...] = (
         hints=r"# ?(?:include|define|ifn?def|endif|if|pragma)\b|typedef\b|/\*|\}$"
         r"|(?:static|extern|struct|unsigned|const)\b.{1,100}"
         r"|(?:int|void|char|double|float|size_t|long) \**\w+.{0,80}[;{(,)]$",
-        blocks=_set(_C),
-        lists=_set("initializer_list"),
-        clauses=_set("else_clause"),
-        imports=_set("preproc_include"),
+        blocks=names(_C),
+        lists=names("initializer_list"),
+        clauses=names("else_clause"),
+        imports=names("preproc_include"),
     ),
     Language(
         name="cpp",
         module="tree_sitter_cpp",
         hints=r"# ?(?:include|define|ifn?def|endif|if|pragma)\b|template ?<|namespace \w*|(?:class|struct) \w+"
         r"|.{0,80}\w::\w|(?:public|private|protected):|using \w|(?:int|void|bool|auto|static|const)\b.{1,100}[;{]$|\}$",
-        blocks=_set(_C),
-        lists=_set("initializer_list"),
-        clauses=_set("else_clause catch_clause"),
-        needs=_set("try_statement"),
-        imports=_set("preproc_include using_declaration"),
+        blocks=names(_C),
+        lists=names("initializer_list"),
+        clauses=names("else_clause catch_clause"),
+        needs=names("try_statement"),
+        imports=names("preproc_include using_declaration"),
     ),
     Language(
         name="bash",
@@ -163,7 +161,7 @@ LANGUAGES: tuple[Language, ...] = (
         filler=":",
         hints=r"#!.{0,40}\b(?:ba|da|k|z)?sh\b|(?:el)?if \[|then$|fi$|done$|esac$|\w+=[\"$]|echo |export \w+=|set -[a-z]"
         r"|\w+ ?\(\) ?\{|\}$",
-        blocks=_set("compound_statement do_group"),
+        blocks=names("compound_statement do_group"),
     ),
 )
 _HINTS = {x.name: re.compile(rf"^[ \t]*(?:{x.hints})", re.M) for x in LANGUAGES}
