@@ -11,7 +11,6 @@ from laconic.models import Model, Scoring
 from .cached import Store, fingerprint
 from .content.laid import Layout
 from .edu import CachedSegmenter, EduSegmenter
-from .link import WEIGHT
 from .part import Parts
 from .pipeline import Pipeline
 from .score_late import CachedEncoder, Encoder, LateScorer, SegmentEncoder
@@ -56,7 +55,7 @@ def token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Par
         unit=recipe.unit,
         calibrated=True,
         segmenter=segmenter(model, store),
-        link=WEIGHT,
+        company=True,
         depth=card.edu.depth if card.edu else 0.0,
         **meaning(card),
     )

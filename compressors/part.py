@@ -32,7 +32,7 @@ class Parts:
     recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
     segmenter: Segmenter | None = None  # of discourse units
     spread: float = 0.0  # raises the best document, lowers the last, the others between (see rank.spread)
-    link: float = 0.0  # logits that a document named by a relevant sentence is raised by, with a query
+    company: bool = False  # with a query, sentences are raised by what stands beside them (see link, context)
     content: Layout | None = None  # cuts documents by their structure, where they have one
     depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
 

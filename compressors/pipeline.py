@@ -11,6 +11,7 @@ import numpy as np
 from . import units as cutting
 from .allocate import allocate
 from .content.laid import Laid, narrowed, peaks
+from .context import context
 from .edu import assemble, depth, inside
 from .forced import forced
 from .link import link
@@ -116,25 +117,30 @@ class Pipeline:
         documents: Sequence[Prepared],
         grouped: Sequence[Sequence[Scores]],
         best: Sequence[float],
-    ) -> list[float]:
-        """What other documents, and the query, say of each: what its scores are raised by."""
+    ) -> list[np.ndarray]:
+        """What the company that each document's sentences keep says of them: what their scores are raised by."""
         query = request.query or ""
         if self.parts.spread:
-            return spread(best, self.parts.spread)
-        if not self.parts.link or not query.strip():
-            return [0.0] * len(documents)
-        found = [(*p.read, g) for p, g in zip(documents, grouped, strict=True)]
-        return link(query, [p.document.title for p in documents], found, self.parts.link)
+            return [np.array([r]) for r in spread(best, self.parts.spread)]
+        if not self.parts.company or not asked(request):
+            return [np.zeros(1)] * len(documents)
+        titles = [p.document.title for p in documents]
+        said = [(*p.read, cutting.pooled(p.read[1], *together(g))) for p, g in zip(documents, grouped, strict=True)]
+        prose = [None if p.laid else s for p, s in zip(documents, said, strict=True)]
+        return context(query, titles, prose, link(query, titles, said))
 
-    def _piece(self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores], raised: float) -> Piece:
+    def _piece(
+        self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores], raised: np.ndarray
+    ) -> Piece:
         if p.laid:
             return structured(request, p, p.laid, scores, raised)
         coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
         sunk = 0.0 if asked(request) else self.parts.depth * depth(units)
+        beside = np.broadcast_to(raised, len(p.sentences))[cutting.owners(p.sentences, units.starts)]
         return Piece(
             text=p.text,
             units=units,
-            score=self._unit_scores(units, p.sentences, scores, coherence) + raised - sunk,
+            score=self._unit_scores(units, p.sentences, scores, coherence) + beside - sunk,
             forced=forced(p.document, units, p.sentences, request.keep),
             cost=cost(p, units),
             allowed=np.ones(len(units), bool),
@@ -216,7 +222,7 @@ def cost(p: Prepared, units: Units) -> np.ndarray:
     return np.bincount(at, minlength=len(units))
 
 
-def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: float) -> Piece:
+def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: np.ndarray) -> Piece:
     """A document that was cut by its structure as the selector sees it."""
     found = peaks(laid.views, *cutting.together(scores), cutting.LOWEST)
     piece = Piece(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from laconic.compressors import Budget, Compressor, Document, Pipeline, Request, Scores
+from laconic.compressors import Budget, Compressor, Document, Pipeline, Request
 from laconic.compressors.link import WEIGHT, Read, about, link
 from laconic.compressors.units import sentences
 
@@ -18,21 +18,29 @@ PERSON = "She was born in Oslo. Her husband was the painter Per Vik. She liked t
 
 def read(text: str, scores: Sequence[float]) -> Read:
     """A document whose sentences have these scores."""
-    units = sentences(text)
-    pieces = np.stack([units.starts, units.starts + 1], 1)
-    return text, units, [Scores(pieces=pieces, keep=np.array(scores, np.float32), relevance=0.0)]
+    return text, sentences(text), np.array(scores, np.float64)
 
 
 def test_a_mention_raises() -> None:
     """The best sentence's mention counts whole, a worse one's less, none not at all."""
     film, other = read(FILM, [0, 3, -2]), read("Nothing of note. Really nothing.", [-3, -3])
-    person = read(PERSON, [-2, -1, -2])
+    person = read(PERSON, [2, 3, 2])
     titles = ["Night Train", "Ada Blom (director)", "Bergen"]
     assert link("whose wife?", titles, [film, person, other]) == [0.0, WEIGHT, 0.0]
     worse = read(FILM, [5, 3, -2])
     raised = link("whose wife?", titles, [worse, person, other])
     assert raised[0] == raised[2] == 0
     assert 0.5 * WEIGHT < raised[1] < 0.6 * WEIGHT
+
+
+def test_a_mention_lifts() -> None:
+    """The best sentence under a name stands at least as high as the one that has the name; nothing stands higher."""
+    film, person = read(FILM, [0, 3, -2]), read(PERSON, [-4, -3, -9])
+    titles = ["Night Train", "Ada Blom"]
+    assert link("whose wife?", titles, [film, person]) == [0.0, 6.0]
+    assert link("what is Night Train?", titles, [read(FILM, [-4, -5, -6]), read(PERSON, [0, 1, 2])])[0] == 2 + 4
+    two = [*titles, "Ada Blom"]  # passages under one name are raised alike, by what the best of them lacks
+    assert link("whose wife?", two, [film, person, read(PERSON, [-1, -8, -8])]) == [0.0, 4.0, 4.0]
 
 
 def test_the_query_names_a_document() -> None:
@@ -67,7 +75,7 @@ def test_titles() -> None:
 def test_alone_and_empty() -> None:
     """One document is as it was; documents without text have no sentences."""
     assert link("q", ["Ada Blom"], [read(FILM, [0, 0, 0])]) == [0.0]
-    empty: Read = ("", sentences(""), [])
+    empty = read("", [])
     assert link("q", ["Ada Blom", "Oslo"], [empty, empty]) == [0.0, 0.0]
 
 
@@ -86,7 +94,7 @@ def test_the_second_hop_is_kept(compressor: Compressor) -> None:
     assert "directed by Ada Blom" in kept["film"]
     assert "Per Vik" in kept["person"]
     line = compressor.pipeline("token.v1")
-    without = Pipeline(replace(line.parts, link=0.0), line.reader)(request)
+    without = Pipeline(replace(line.parts, company=False), line.reader)(request)
     for linked, plain in zip(result.documents, without.documents, strict=True):
         assert linked.scores is not None and plain.scores is not None
         same = np.array_equal(linked.scores, plain.scores)

@@ -1,0 +1,53 @@
+"""Sentences of one text stand in context: among passages that are parts of one text, what is near counts too.
+
+A scorer sees a segment beside the question and nothing else. In a story or a meeting the sentence that answers often
+stands near the one that looks it, and which of the question's words tell anything depends on the text: in a meeting
+about a remote control, "remote" does not. So a sentence's score is joined by its BM25 over this request's sentences
+(Robertson & Zaragoza 2009), and by the best of its document.
+
+Passages that each have a name of their own are about different things: for them nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .link import Read, about
+from .score_lexical import bm25
+from .units import LOWEST
+
+WEIGHT = 3.0  # logits between who shares most with the query and who shares nothing; chosen as link's (bench/LOG.md)
+
+
+def context(
+    query: str, titles: Sequence[str | None], documents: Sequence[Read | None], raised: Sequence[float]
+) -> list[np.ndarray]:
+    """What each document's sentences are raised by, `raised` included; float64 [its sentences], or [1] for None.
+
+    The best of all sentences stays as sure as it was: the others are moved, so that a threshold means what it did.
+    """
+    out = [np.full(1 if d is None else len(d[1]), r, np.float64) for d, r in zip(documents, raised, strict=True)]
+    if apart(titles):
+        return out
+    own = [(n, *d) for n, d in enumerate(documents) if d is not None and (d[2] > LOWEST).any()]
+    texts = [text[a:b] for _, text, units, _ in own for a, b in zip(units.starts, units.ends, strict=True)]
+    shared = bm25(query, texts)
+    shared = np.split(shared / (shared.max(initial=0) or 1), np.cumsum([len(units) for _, _, units, _ in own])[:-1])
+    before, after = -np.inf, -np.inf
+    for (n, _, _, scores), same in zip(own, shared, strict=bool(own)):
+        known = scores > LOWEST
+        joined = scores[known] + raised[n] + WEIGHT * same[known]
+        out[n][known] += WEIGHT * same[known] + joined.max()
+        before, after = max(before, scores.max() + raised[n]), max(after, 2 * joined.max())
+    for n, _, _, scores in own:
+        out[n][scores > LOWEST] -= after - before
+    return out
+
+
+def apart(titles: Sequence[str | None]) -> bool:
+    """Whether most passages have a name that no other has: texts about different things, not parts of one."""
+    names = Counter(about(t) for t in titles)
+    return len(titles) > 1 and 2 * sum(count == 1 for name, count in names.items() if name) > len(titles)

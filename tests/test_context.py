@@ -1,0 +1,89 @@
+"""Sentences of one text are raised by what stands beside them; passages about different things stand alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from laconic.compressors import Budget, Compressor, Document, Pipeline, Request
+from laconic.compressors.context import WEIGHT, apart, context
+from laconic.compressors.link import Read
+from laconic.compressors.units import LOWEST, sentences
+
+PLAIN = "One came. Two went. Three stayed. Four left. Five slept. "
+
+
+def read(text: str, scores: Sequence[float]) -> Read:
+    """A document whose sentences have these scores."""
+    return text, sentences(text), np.array(scores, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("titles", "found"),
+    [
+        (["Oslo", "Bergen"], True),
+        (["Oslo", "Oslo"], False),  # parts of one article
+        (["Oslo", "Bergen", "Oslo"], False),
+        (["Oslo", "Bergen", "Narvik", None], True),
+        (["Oslo", None], False),
+        ([None, None], False),
+        (["Oslo"], False),  # a text of its own
+        (["methods", "results"], False),  # headings, not names
+    ],
+)
+def test_texts_about_different_things(titles: list[str | None], found: bool) -> None:
+    """They are where most have a name that no other has."""
+    assert apart(titles) is found
+    two = [read(PLAIN, [0, -1, -2, -3, -4])] * len(titles)
+    moved = context("who slept?", titles, two, [0.5] * len(titles))
+    assert all(np.array_equal(m, np.full(5, 0.5)) for m in moved) is found
+
+
+def test_words_of_the_question() -> None:
+    """Of equal sentences the one with the question's rare word is best, and what all share tells nothing."""
+    text = "The remote is grey. The remote is large. The remote has rubber. The remote is new. The remote is here. "
+    (moved,) = context("remote rubber", [None], [read(text, [0] * 5)], [0.0])
+    assert moved.argmax() == 2 and moved.max() == 0
+    assert moved[0] == pytest.approx(moved[4]) and moved[0] < -WEIGHT / 3
+
+
+def test_the_best_of_each_document() -> None:
+    """A document with a better sentence stands above one that has none, by all of its sentences."""
+    good, poor = read(PLAIN, [3, -4, -4, -4, -4]), read(PLAIN, [-4, -4, -4, -4, -4])
+    first, second = context("nothing of it", [None, None], [good, poor], [0.0, 0.0])
+    assert (first[3:] > second[3:]).all()
+    lifted = context("nothing of it", [None, None], [good, poor], [0.0, 9.0])
+    assert (poor[2] + lifted[1]).max() == 5  # with what links have raised it by, and no more
+
+
+def test_what_has_no_scores() -> None:
+    """Sentences that nobody scored stay as they are, documents cut otherwise too, and so do empty ones."""
+    half = read(PLAIN, [1, LOWEST, 0, LOWEST, -1])
+    none, empty = read(PLAIN, [LOWEST] * 5), read("", [])
+    moved = context("who slept?", [None] * 4, [half, none, empty, None], [0.0, 0.0, 0.0, 0.7])
+    assert not moved[0][[1, 3]].any() and moved[0][4] != 0
+    assert [m.tolist() for m in moved[1:]] == [[0.0] * 5, [], [0.7]]
+
+
+def test_a_question_about_a_talk(compressor: Compressor) -> None:
+    """Real weights: of talk without titles more stays beside what answers; with names of their own nothing moves."""
+    talk = [
+        "Ada: Shall we start? Ben: Yes. Ada: First the case. Ben: I like rubber. It is soft. Ada: Then rubber it is.",
+        "Ada: Next, lunch. Ben: I am hungry. Ada: There is soup. Ben: Soup is fine. Ada: Good. Ben: Thank you.",
+    ]
+    query, line = "What did they decide about the case?", compressor.pipeline("token.v1")
+    alone = Pipeline(replace(line.parts, company=False), line.reader)
+
+    def scores(pipeline: Pipeline, titles: Sequence[str | None]) -> list[np.ndarray]:
+        documents = [Document(id=str(i), text=t, title=n) for i, (t, n) in enumerate(zip(talk, titles, strict=True))]
+        asked = Request(documents=documents, query=query, budget=Budget(kind="rate", value=0.4), unit="sentence")
+        found = [d.scores for d in pipeline(asked).documents]
+        return [f for f in found if f is not None]
+
+    for titles, same in (((None, None), False), (("Remote control", "Lunch break"), True)):
+        together, apart_ = scores(line, titles), scores(alone, titles)
+        assert all(np.array_equal(a, b) for a, b in zip(together, apart_, strict=True)) is same
+        assert max(t.max() for t in together) == pytest.approx(max(t.max() for t in apart_))
