@@ -5,11 +5,13 @@ stands near the one that looks it, and which of the question's words tell anythi
 about a remote control, "remote" does not. So a sentence's score is joined by its BM25 over this request's sentences
 (Robertson & Zaragoza 2009), and by the best of its document.
 
-Passages that each have a name of their own are about different things: for them nothing changes.
+Passages that each have a name of their own are about different things, and so are those that share no names: for them
+nothing changes.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,6 +22,8 @@ from .score_lexical import bm25
 from .units import LOWEST
 
 WEIGHT = 3.0  # logits between who shares most with the query and who shares nothing; chosen as link's (bench/LOG.md)
+RECURRING = 0.1  # how probable it is that a name recurs where passages without titles are parts of one text
+_NAMES = re.compile(r"(?<=[a-z,;] )[A-Z]\w+")  # within a sentence: every first word has a capital
 
 
 def context(
@@ -30,7 +34,7 @@ def context(
     The best of all sentences stays as sure as it was: the others are moved, so that a threshold means what it did.
     """
     out = [np.full(1 if d is None else len(d[1]), r, np.float64) for d, r in zip(documents, raised, strict=True)]
-    if apart(titles):
+    if apart(titles, [d[0] for d in documents if d is not None]):
         return out
     own = [(n, *d) for n, d in enumerate(documents) if d is not None and (d[2] > LOWEST).any()]
     texts = [text[a:b] for _, text, units, _ in own for a, b in zip(units.starts, units.ends, strict=True)]
@@ -47,7 +51,20 @@ def context(
     return out
 
 
-def apart(titles: Sequence[str | None]) -> bool:
-    """Whether most passages have a name that no other has: texts about different things, not parts of one."""
+def apart(titles: Sequence[str | None], texts: Sequence[str]) -> bool:
+    """Whether passages are about different things: most have a name that no other has, or none has one and names that
+    stand in one of them hardly stand in others."""
     names = Counter(about(t) for t in titles)
-    return len(titles) > 1 and 2 * sum(count == 1 for name, count in names.items() if name) > len(titles)
+    if len(titles) < 2:
+        return False
+    if 2 * sum(count == 1 for name, count in names.items() if name) > len(titles):
+        return True
+    return 2 * names[None] > len(titles) and recurring(texts) < RECURRING
+
+
+def recurring(texts: Sequence[str]) -> float:
+    """How probable it is that a name in one of the texts stands in another of those that have names."""
+    found = [set(_NAMES.findall(t)) for t in texts]
+    count = Counter(name for names in found for name in names)
+    others = sum(map(bool, found)) - 1
+    return sum(n * (n - 1) for n in count.values()) / (others * count.total()) if others > 0 else 0.0

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request
-from laconic.compressors.context import WEIGHT, apart, context
+from laconic.compressors.context import WEIGHT, apart, context, recurring
 from laconic.compressors.link import Read
 from laconic.compressors.units import LOWEST, sentences
 
-PLAIN = "One came. Two went. Three stayed. Four left. Five slept. "
+PLAIN = "One saw Ada. Two met Ada. Three stayed. Four left. Five slept. "
+OTHER = "One saw Ada. Two met Ben. Three stayed. Four left. Five slept. "
 
 
 def read(text: str, scores: Sequence[float]) -> Read:
@@ -36,10 +37,19 @@ def read(text: str, scores: Sequence[float]) -> Read:
 )
 def test_texts_about_different_things(titles: list[str | None], found: bool) -> None:
     """They are where most have a name that no other has."""
-    assert apart(titles) is found
+    assert apart(titles, [PLAIN] * len(titles)) is found
     two = [read(PLAIN, [0, -1, -2, -3, -4])] * len(titles)
     moved = context("who slept?", titles, two, [0.5] * len(titles))
     assert all(np.array_equal(m, np.full(5, 0.5)) for m in moved) is found
+
+
+def test_names_that_recur() -> None:
+    """Without titles texts are parts of one where they speak of the same people."""
+    strangers = ["We met Ada.", "We met Ben.", "We met Cid and Dan."]
+    assert recurring([PLAIN, OTHER]) == pytest.approx(2 / 3)
+    assert recurring(strangers) == recurring(["", "none", "We met Ada."]) == recurring([]) == 0
+    assert apart([None] * 3, strangers) and not apart([None] * 2, [PLAIN, OTHER])
+    assert not apart(["Oslo"] * 3, strangers)  # somebody has said what they are parts of
 
 
 def test_words_of_the_question() -> None:
@@ -71,8 +81,8 @@ def test_what_has_no_scores() -> None:
 def test_a_question_about_a_talk(compressor: Compressor) -> None:
     """Real weights: of talk without titles more stays beside what answers; with names of their own nothing moves."""
     talk = [
-        "Ada: Shall we start? Ben: Yes. Ada: First the case. Ben: I like rubber. It is soft. Ada: Then rubber it is.",
-        "Ada: Next, lunch. Ben: I am hungry. Ada: There is soup. Ben: Soup is fine. Ada: Good. Ben: Thank you.",
+        "Shall we start? First the case. I like rubber, as Ben does. It is soft. Then rubber it is, said Ada.",
+        "Next, lunch. I am hungry, and Ada must be. There is soup. Soup is fine. It was good. Thank you, Ben.",
     ]
     query, line = "What did they decide about the case?", compressor.pipeline("token.v1")
     alone = Pipeline(replace(line.parts, company=False), line.reader)
