@@ -5,8 +5,8 @@ stands near the one that looks it, and which of the question's words tell anythi
 about a remote control, "remote" does not. So a sentence's score is joined by its BM25 over this request's sentences
 (Robertson & Zaragoza 2009), and by the best of its document.
 
-Passages that each have a name of their own are about different things, and so are those that share no names: for them
-nothing changes.
+Passages that each have a title of their own are about different things, and so are those that share no names: for
+them nothing changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .score_lexical import bm25
 from .units import LOWEST
 
 WEIGHT = 3.0  # logits between who shares most with the query and who shares nothing; chosen as link's (bench/LOG.md)
-RECURRING = 0.1  # how probable it is that a name recurs where passages without titles are parts of one text
+RECURRING = 0.15  # how probable it is, at least, that a name of one passage stands in another of the same text
 _NAMES = re.compile(r"(?<=[a-z,;] )[A-Z]\w+")  # within a sentence: every first word has a capital
 
 
@@ -52,14 +52,13 @@ def context(
 
 
 def apart(titles: Sequence[str | None], texts: Sequence[str]) -> bool:
-    """Whether passages are about different things: most have a name that no other has, or none has one and names that
-    stand in one of them hardly stand in others."""
-    names = Counter(about(t) for t in titles)
+    """Whether passages are about different things: most have a name that no other has, or the names that stand in one
+    of them hardly stand in others."""
     if len(titles) < 2:
         return False
-    if 2 * sum(count == 1 for name, count in names.items() if name) > len(titles):
-        return True
-    return 2 * names[None] > len(titles) and recurring(texts) < RECURRING
+    names = Counter(about(t) for t in titles)
+    own = sum(count == 1 for name, count in names.items() if name)
+    return 2 * own > len(titles) or recurring(texts) < RECURRING
 
 
 def recurring(texts: Sequence[str]) -> float:
