@@ -125,7 +125,9 @@ class Pipeline:
         if not self.parts.company or not asked(request):
             return [np.zeros(1)] * len(documents)
         titles = [p.document.title for p in documents]
-        said = [(*p.read, cutting.pooled(p.read[1], *together(g))) for p, g in zip(documents, grouped, strict=True)]
+        said = [
+            (*p.read, cutting.pooled(p.read[1], *cutting.together(g))) for p, g in zip(documents, grouped, strict=True)
+        ]
         prose = [None if p.laid else s for p, s in zip(documents, said, strict=True)]
         return context(query, titles, prose, link(query, titles, said))
 
