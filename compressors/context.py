@@ -38,8 +38,8 @@ def context(
         return out
     own = [(n, *d) for n, d in enumerate(documents) if d is not None and (d[2] > LOWEST).any()]
     texts = [text[a:b] for _, text, units, _ in own for a, b in zip(units.starts, units.ends, strict=True)]
-    shared = bm25(query, texts)
-    shared = np.split(shared / (shared.max(initial=0) or 1), np.cumsum([len(units) for _, _, units, _ in own])[:-1])
+    found = bm25(query, texts)
+    shared = np.split(found / (found.max(initial=0) or 1), np.cumsum([len(units) for _, _, units, _ in own])[:-1])
     before, after = -np.inf, -np.inf
     for (n, _, _, scores), same in zip(own, shared, strict=bool(own)):
         known = scores > LOWEST
