@@ -22,16 +22,19 @@ def terms(text: str) -> list[str]:
 
 def bm25(query: str, texts: Sequence[str]) -> np.ndarray:
     """Okapi BM25 (Robertson & Zaragoza 2009) of each text; statistics over the texts themselves. [N]"""
-    counts = [Counter(terms(t)) for t in texts]
-    lengths = [sum(c.values()) for c in counts]
+    places: dict[str, list[tuple[int, int]]] = {w: [] for w in sorted(set(terms(query)))}
+    lengths = []
+    for i, text in enumerate(texts):
+        found = terms(text)
+        lengths.append(len(found))
+        for w, n in Counter(w for w in found if w in places).items():
+            places[w].append((i, n))
     mean = sum(lengths) / max(1, len(lengths)) or 1.0
-    df = Counter(w for c in counts for w in c)
     out = np.zeros(len(texts), np.float32)
-    for w in sorted(set(terms(query))):
-        idf = math.log(1 + (len(texts) - df[w] + 0.5) / (df[w] + 0.5))
-        for i, c in enumerate(counts):
-            if n := c[w]:
-                out[i] += idf * n * (K1 + 1) / (n + K1 * (1 - B + B * lengths[i] / mean))
+    for at in places.values():
+        idf = math.log(1 + (len(texts) - len(at) + 0.5) / (len(at) + 0.5))
+        for i, n in at:
+            out[i] += idf * n * (K1 + 1) / (n + K1 * (1 - B + B * lengths[i] / mean))
     return out
 
 
