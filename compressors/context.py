@@ -31,23 +31,33 @@ def context(
 ) -> list[np.ndarray]:
     """What each document's sentences are raised by, `raised` included; float64 [its sentences], or [1] for None.
 
-    The best of all sentences stays as sure as it was: the others are moved, so that a threshold means what it did.
+    Scores change places, none is new: what was best stays as sure as it was, a threshold keeps as much as it did, and
+    what scores mean as probabilities stays.
     """
     out = [np.full(1 if d is None else len(d[1]), r, np.float64) for d, r in zip(documents, raised, strict=True)]
-    if apart(titles, [d[0] for d in documents if d is not None]):
-        return out
     own = [(n, *d) for n, d in enumerate(documents) if d is not None and (d[2] > LOWEST).any()]
+    if not own or apart(titles, [d[0] for d in documents if d is not None]):
+        return out
     texts = [text[a:b] for _, text, units, _ in own for a, b in zip(units.starts, units.ends, strict=True)]
-    found = bm25(query, texts)
-    shared = np.split(found / (found.max(initial=0) or 1), np.cumsum([len(units) for _, _, units, _ in own])[:-1])
-    before, after = -np.inf, -np.inf
-    for (n, _, _, scores), same in zip(own, shared, strict=bool(own)):
-        known = scores > LOWEST
-        joined = scores[known] + raised[n] + WEIGHT * same[known]
-        out[n][known] += WEIGHT * same[known] + joined.max()
-        before, after = max(before, scores.max() + raised[n]), max(after, 2 * joined.max())
-    for n, _, _, scores in own:
-        out[n][scores > LOWEST] -= after - before
+    shared = bm25(query, texts)
+    ends = np.cumsum([len(units) for _, _, units, _ in own])[:-1]
+    joined = []
+    for (n, _, _, scores), same in zip(own, np.split(shared / (shared.max() or 1), ends), strict=True):
+        now = np.where(scores > LOWEST, scores + raised[n] + WEIGHT * same, -np.inf)
+        joined.append(now + now.max())
+    known = np.concatenate([s > LOWEST for *_, s in own])
+    before = np.concatenate([s + raised[n] for n, _, _, s in own])
+    after = before.copy()
+    after[known] = swapped(before[known], np.concatenate(joined)[known])
+    for (n, *_), moved in zip(own, np.split(after - before, ends), strict=True):
+        out[n] += moved
+    return out
+
+
+def swapped(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The same values, in the order of others: the highest where `order` is highest; ties by position."""
+    out = np.empty_like(values)
+    out[np.argsort(-order, kind="stable")] = -np.sort(-values)
     return out
 
 

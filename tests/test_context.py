@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request
-from laconic.compressors.context import WEIGHT, apart, context, recurring
+from laconic.compressors.context import apart, context, recurring
 from laconic.compressors.link import Read
 from laconic.compressors.units import LOWEST, sentences
 
@@ -53,20 +53,21 @@ def test_names_that_recur() -> None:
 
 
 def test_words_of_the_question() -> None:
-    """Of equal sentences the one with the question's rare word is best, and what all share tells nothing."""
+    """Of like sentences the one with the question's rare word is best, and what all share tells nothing."""
     text = "The remote is grey. The remote is large. The remote has rubber. The remote is new. The remote is here. "
-    (moved,) = context("remote rubber", [None], [read(text, [0] * 5)], [0.0])
-    assert moved.argmax() == 2 and moved.max() == 0
-    assert moved[0] == pytest.approx(moved[4]) and moved[0] < -WEIGHT / 3
+    given = read(text, [0, -0.1, -1, -0.2, -9])
+    (moved,) = context("remote rubber", [None], [given], [0.0])
+    assert (given[2] + moved).tolist() == pytest.approx([-0.1, -0.2, 0, -1, -9])
 
 
 def test_the_best_of_each_document() -> None:
-    """A document with a better sentence stands above one that has none, by all of its sentences."""
-    good, poor = read(PLAIN, [3, -4, -4, -4, -4]), read(PLAIN, [-4, -4, -4, -4, -4])
+    """A document with a better sentence stands above one that has none, by all of its sentences; no score is new."""
+    good, poor = read(PLAIN, [3, -4, -6, -8, -10]), read(PLAIN, [-3, -5, -7, -9, -11])
     first, second = context("nothing of it", [None, None], [good, poor], [0.0, 0.0])
-    assert (first[3:] > second[3:]).all()
-    lifted = context("nothing of it", [None, None], [good, poor], [0.0, 9.0])
-    assert (poor[2] + lifted[1]).max() == 5  # with what links have raised it by, and no more
+    assert (good[2] + first).tolist() == [3, -3, -4, -5, -7]
+    assert (poor[2] + second).tolist() == [-6, -8, -9, -10, -11]
+    first, second = context("nothing of it", [None, None], [good, poor], [0.0, 12.0])  # what links have raised it by
+    assert (poor[2] + second).tolist() == [9, 7, 5, 3, 3] and good[2][0] + first[0] == 1
 
 
 def test_what_has_no_scores() -> None:
