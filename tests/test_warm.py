@@ -53,7 +53,10 @@ def test_a_warm_corpus_needs_no_encoder(server: RedisServer, tmp_path: Path) -> 
     assert "5 documents, 5 segments: 0 were there, 1" in first.stdout.decode()
     assert hits(server.url, "search") == len(TEXTS)
     assert hits(server.url, "another") == 0
-    again = run("warm", str(corpus), "--redis-url", server.url, "--key", "search")
+    for _ in range(3):
+        again = run("warm", str(corpus), "--redis-url", server.url, "--key", "search")
+        if b"Redis failed" not in again.stderr:  # a read of more than its 50 ms, on a machine with other work
+            break
     assert "5 segments: 5 were there, 0 values written" in again.stdout.decode()
 
 
