@@ -28,9 +28,9 @@ Read = tuple[str, Units, np.ndarray]  # a document's text, its sentences, and th
 def link(query: str, titles: Sequence[str | None], documents: Sequence[Read], weight: float = WEIGHT) -> list[float]:
     """Logits to raise each document by: its title is in the query, or in one of the best sentences of the others.
 
-    It is raised by `weight`, less for a sentence that is far from the best one, and at least so far that the best
-    sentence under its name stands as high as the one that mentions it. All of a document is raised alike, so that
-    nothing changes places within it; a document without a title is left as it is.
+    It is raised by `weight`, less for a sentence that is far from the best one. A sentence that names what the query
+    does not is the step there: it lifts the best sentence under that name to where it stands itself. All of a document
+    is raised alike, so that nothing changes places within it; a document without a title is left as it is.
     """
     names = [about(t) for t in titles]
     if len(documents) < 2 or not any(names):
@@ -41,29 +41,32 @@ def link(query: str, titles: Sequence[str | None], documents: Sequence[Read], we
         highest[name] = max(highest.get(name, LOWEST), float(scores.max(initial=LOWEST)))
     out = []
     for n, name in enumerate(names):
-        score = mentioned(n, names, query, best)
-        share = 0.0 if score is None else 2 / (1 + math.exp(min(60.0, (best[0][0] - score) / SPREAD)))
-        lift = 0.0 if score is None or highest[name] <= LOWEST else score - highest[name]
-        out.append(max(weight * share, lift))
+        if name is None or not best:
+            out.append(0.0)
+        elif said(name, query, re.IGNORECASE):
+            out.append(weight)
+        elif (score := mentioned(n, names, best)) is None:
+            out.append(0.0)
+        else:
+            share = 2 / (1 + math.exp(min(60.0, (best[0][0] - score) / SPREAD)))
+            lift = score - highest[name] if highest[name] > LOWEST else 0.0
+            out.append(max(weight * share, lift))
     return out
 
 
-def mentioned(
-    document: int, names: Sequence[str | None], query: str, best: Sequence[tuple[float, int, str]]
-) -> float | None:
-    """The score of the best sentence that has a document's name, the best of all where the query has it; None if none.
-
-    By passages of the same name it is not mentioned.
-    """
-    if (name := names[document]) is None or not best:
-        return None
-    word = rf"(?<!\w){re.escape(name)}(?!\w)"  # compiled only where the name is in sight: that costs 0.1 ms
-    if name.casefold() in query.casefold() and re.search(word, query, re.IGNORECASE):
-        return best[0][0]
+def mentioned(document: int, names: Sequence[str | None], best: Sequence[tuple[float, int, str]]) -> float | None:
+    """The score of the best sentence that has a document's name; passages of the same name do not count."""
+    name = names[document]
     for score, other, text in best:
-        if other != document and names[other] != name and name in text and re.search(word, text):
+        if name and other != document and names[other] != name and said(name, text):
             return score
     return None
+
+
+def said(name: str, text: str, flags: int = 0) -> bool:
+    """Whether a text has a name as whole words."""
+    near = name.casefold() in text.casefold() if flags else name in text  # compiled only then: that costs 0.1 ms
+    return near and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, flags) is not None
 
 
 def about(title: str | None) -> str | None:
