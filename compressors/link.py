@@ -25,10 +25,10 @@ _ASIDE = re.compile(r"\s*\([^)]*\)\s*$")
 Read = tuple[str, Units, np.ndarray]  # a document's text, its sentences, and their scores; LOWEST where there is none
 
 
-def link(query: str, titles: Sequence[str | None], documents: Sequence[Read], weight: float = WEIGHT) -> list[float]:
+def link(query: str, titles: Sequence[str | None], documents: Sequence[Read]) -> list[float]:
     """Logits to raise each document by: its title is in the query, or in one of the best sentences of the others.
 
-    It is raised by `weight`, less for a sentence that is far from the best one. A sentence that names what the query
+    It is raised by WEIGHT, less for a sentence that is far from the best one. A sentence that names what the query
     does not is the step there: it lifts the best sentence under that name to where it stands itself. All of a document
     is raised alike, so that nothing changes places within it; a document without a title is left as it is.
     """
@@ -44,13 +44,13 @@ def link(query: str, titles: Sequence[str | None], documents: Sequence[Read], we
         if name is None or not best:
             out.append(0.0)
         elif said(name, query, re.IGNORECASE):
-            out.append(weight)
+            out.append(WEIGHT)
         elif (score := mentioned(n, names, best)) is None:
             out.append(0.0)
         else:
             share = 2 / (1 + math.exp(min(60.0, (best[0][0] - score) / SPREAD)))
             lift = score - highest[name] if highest[name] > LOWEST else 0.0
-            out.append(max(weight * share, lift))
+            out.append(max(WEIGHT * share, lift))
     return out
 
 

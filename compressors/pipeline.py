@@ -64,8 +64,9 @@ class Pipeline:
         grouped = by_document(segments, scores, len(documents))
         best = self._best(request, documents, grouped)
         units = self._units(request, documents, segments)
-        raised = self._raised(request, documents, grouped, best)
-        each = zip(documents, units, grouped, raised, strict=True)
+        means = [cutting.pooled(p.read[1], *cutting.together(g)) for p, g in zip(documents, grouped, strict=True)]
+        raised = self._raised(request, documents, means, best)
+        each = zip(documents, units, grouped, means, raised, strict=True)
         pieces = [self._piece(request, *given) for given in each]
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
@@ -115,7 +116,7 @@ class Pipeline:
         self,
         request: Request,
         documents: Sequence[Prepared],
-        grouped: Sequence[Sequence[Scores]],
+        means: Sequence[np.ndarray],
         best: Sequence[float],
     ) -> list[np.ndarray]:
         """What the company that each document's sentences keep says of them: what their scores are raised by."""
@@ -125,14 +126,18 @@ class Pipeline:
         if not self.parts.company or not asked(request):
             return [np.zeros(1)] * len(documents)
         titles = [p.document.title for p in documents]
-        said = [
-            (*p.read, cutting.pooled(p.read[1], *cutting.together(g))) for p, g in zip(documents, grouped, strict=True)
-        ]
+        said = [(*p.read, m) for p, m in zip(documents, means, strict=True)]
         prose = [None if p.laid else s for p, s in zip(documents, said, strict=True)]
         return context(query, titles, prose, link(query, titles, said))
 
     def _piece(
-        self, request: Request, p: Prepared, units: Units, scores: Sequence[Scores], raised: np.ndarray
+        self,
+        request: Request,
+        p: Prepared,
+        units: Units,
+        scores: Sequence[Scores],
+        means: np.ndarray,
+        raised: np.ndarray,
     ) -> Piece:
         if p.laid:
             return structured(request, p, p.laid, scores, raised)
@@ -142,26 +147,12 @@ class Pipeline:
         return Piece(
             text=p.text,
             units=units,
-            score=self._unit_scores(units, p.sentences, scores, coherence) + beside - sunk,
+            score=cutting.drawn(units, p.sentences, scores, means, coherence) + beside - sunk,
             forced=forced(p.document, units, p.sentences, request.keep),
             cost=cost(p, units),
             allowed=np.ones(len(units), bool),
             heads=inside(units, p.sentences),
         )
-
-    @staticmethod
-    def _unit_scores(units: Units, sentences: Units, scores: Sequence[Scores], coherence: float) -> np.ndarray:
-        """Mean piece score of each unit, drawn towards its sentence's mean by `coherence`."""
-        if not scores:
-            return np.full(len(units), cutting.LOWEST)
-        pieces, keep = cutting.together(scores)
-        own = cutting.pooled(units, pieces, keep)
-        if units is sentences:
-            return own
-        around = cutting.pooled(sentences, pieces, keep)[cutting.owners(sentences, units.starts)]
-        own = np.where(own > cutting.LOWEST, own, around)
-        blended: np.ndarray = coherence * around + (1 - coherence) * own
-        return blended
 
     def _result(
         self,

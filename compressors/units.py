@@ -174,3 +174,16 @@ def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
     mean = np.bincount(at, weights=keep, minlength=len(units)) / np.maximum(count, 1)
     mean[count == 0] = LOWEST
     return mean
+
+
+def drawn(units: Units, sentences: Units, scores: Sequence[Scores], means: np.ndarray, coherence: float) -> np.ndarray:
+    """Mean piece score of each unit, drawn towards its sentence's (of `means`) by `coherence`; float64 [N]"""
+    if not scores:
+        return np.full(len(units), LOWEST)
+    if units is sentences:
+        return means
+    own = pooled(units, *together(scores))
+    around = means[owners(sentences, units.starts)]
+    own = np.where(own > LOWEST, own, around)
+    blended: np.ndarray = coherence * around + (1 - coherence) * own
+    return blended
