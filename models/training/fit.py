@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,8 @@ class TrainConfig(RunConfig):
     limit: int | None = None
     every: int = 500
     begin: Path | None = None  # model folder whose weights are trained on
+    unfrozen: int = 0  # upper layers of the encoder that are trained along
+    slow: float = 0.3  # their learning rate, in those of the rest
 
 
 def to_device(b: Batch, device: str) -> Batch:
@@ -116,6 +119,13 @@ def develop(block: nn.Module, batcher: Batcher, c: TrainConfig, per_source: int 
     return out
 
 
+def by_pace(block: nn.Module, slow: float) -> list[dict[str, Any]]:
+    """What is trained of a block, for an optimizer: the encoder's parameters, if any, at `slow` times the rate."""
+    named = [(n, p) for n, p in block.named_parameters() if p.requires_grad]
+    paces = {1.0: [p for n, p in named if "encoder." not in n], slow: [p for n, p in named if "encoder." in n]}
+    return [{"params": p, "pace": pace} for pace, p in paces.items() if p]
+
+
 def finished(c: TrainConfig) -> bool:
     path = c.work / "checkpoint.pt"
     return path.exists() and torch.load(path, weights_only=True)["step"] >= c.steps
@@ -127,8 +137,9 @@ def fit(c: TrainConfig, block: nn.Module, batcher: Batcher, loss: Loss) -> Path:
     saved = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
     block = block.to(c.device).train()
     mean = copy.deepcopy(block)
-    trained = [p for p in block.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=c.rate, weight_decay=c.decay)
+    groups = by_pace(block, c.slow)
+    trained = [p for g in groups for p in g["params"]]
+    optimizer = torch.optim.AdamW(groups, lr=c.rate, weight_decay=c.decay)
     log = (c.work / "log.jsonl").open("a")
     first = 0
     if saved:
@@ -149,7 +160,7 @@ def fit(c: TrainConfig, block: nn.Module, batcher: Batcher, loss: Loss) -> Path:
             items += batcher.group(queue.pop(), g, c.segments, c.longest, rng)
         bare = [batcher.agnostic(rng.choice(training), c.longest, rng) for _ in range(c.agnostic)]
         for group in optimizer.param_groups:
-            group["lr"] = c.rate * schedule(step, c)
+            group["lr"] = group["pace"] * c.rate * schedule(step, c)
         with torch.autocast(c.device, torch.bfloat16, enabled=c.device != "cpu"):
             asked, unasked = (to_device(batcher.pack(x), c.device) for x in (items, bare))
             value, parts = loss(asked, unasked)

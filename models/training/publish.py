@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import random
@@ -22,9 +23,10 @@ from ..onnx_backend import OnnxBackend
 from .batches import Batcher
 from .calibrate import choose, collect
 from .data import MIX, Question, held_out
-from .encoder import prepare
+from .encoder import Whole, encode_with, prepare
 from .fit import RunConfig, TrainConfig, better, develop
 from .network import Network, keep
+from .states import Fresh
 
 SERVED = 240  # text tokens of a segment: stories lose 5 to 8 points of evidence at 128 (bench/LOG.md)
 LICENCES = {
@@ -54,8 +56,11 @@ def sample(batcher: Batcher, count: int) -> list[ModelInput]:
 def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     """Write the model folder and return its card."""
     torch.set_num_threads(c.threads)
-    network, batcher = prepare(c)
-    network.interaction, weights = better(network.interaction, batcher, c)
+    network, batcher = prepare(c, c.begin)
+    if c.unfrozen:
+        network, weights = together(network, batcher, c)
+    else:
+        network.interaction, weights = better(network.interaction, batcher, c)
     target.mkdir(parents=True, exist_ok=True)
     profiles = export(network, c.work, target)
     cases = collect(network.interaction, batcher, c)
@@ -70,13 +75,13 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     card = Card(
         name="laconic-mini",
         revision=revision,
-        summary="query-aware keep, relevance and query-agnostic keep over a frozen MiniLM encoder",
+        summary="query-aware keep, relevance and query-agnostic keep over a MiniLM encoder",
         licence="Apache-2.0",
         files=profiles,
         sha256={f: digest(target / f) for f in names},
         segment_tokens=SERVED,
         facts={
-            "base": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), frozen",
+            "base": base(c),
             "parameters": parameters(network),
             "training": {**training_facts(c, log), "weights": weights, **begun(c)},
             "data": {"queries_per_set": {k: v[0] for k, v in MIX.items()}, "licences": LICENCES},
@@ -95,22 +100,39 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     return asdict(made)
 
 
+def together(network: Network, batcher: Batcher, c: TrainConfig) -> tuple[Network, str]:
+    """The network trained along with its encoder, the better of last weights and running average as served in int8.
+
+    `batcher` gives that encoder's states from here on.
+    """
+    saved = torch.load(c.work / "checkpoint.pt", weights_only=True)
+    width, found = len(network.config.tapped) * network.config.hidden, {}
+    for name in ("network", "mean"):
+        block = Whole(copy.deepcopy(network), c.unfrozen)
+        block.load_state_dict(saved[name])
+        batcher.store = Fresh(batcher.inputs, width, encode_with(block.network, c.device, c.work))
+        score = np.mean(list(develop(block.network.interaction, batcher, c).values()))
+        found[name] = float(score), block.network.eval(), batcher.store
+    name = max(found, key=lambda n: found[n][0])
+    batcher.store = found[name][2]
+    return found[name][1], name
+
+
 def begun(c: TrainConfig) -> dict[str, Any]:
     """What the weights that training went on from were trained with."""
     return {"went_on_from": Card.read(c.begin).facts["training"]} if c.begin else {}
 
 
 def with_heads(card: Card, target: Path) -> Card:
-    """The card with the heads that the folder already has: they stand on the encoder, which does not change."""
+    """The card with the heads that the folder already has; the late one only if its encoder is the same."""
     if not (target / "card.json").exists():
         return card
     before = Card.read(target)
     encoder = card.files["cpu-int8"][0]
-    if before.sha256.get(encoder) != card.sha256[encoder]:
-        return card
-    own = {f for head in (before.late, before.edu) if head for files in head.files.values() for f in files}
+    late = before.late if before.sha256.get(encoder) == card.sha256[encoder] else None
+    own = {f for head in (late, before.edu) if head for files in head.files.values() for f in files}
     sha256 = {**card.sha256, **{f: before.sha256[f] for f in sorted(own)}}
-    return replace(card, late=before.late, edu=before.edu, sha256=sha256)
+    return replace(card, late=late, edu=before.edu, sha256=sha256)
 
 
 def compared(work: Path, target: Path, files: list[str], inputs: list[ModelInput]) -> dict[str, float]:
@@ -120,11 +142,18 @@ def compared(work: Path, target: Path, files: list[str], inputs: list[ModelInput
     return parity(full, OnnxBackend(card, [target / f for f in files]), inputs)
 
 
+def base(c: TrainConfig) -> str:
+    """What the encoder came from, and what became of it."""
+    if c.begin and not c.unfrozen:
+        return str(Card.read(c.begin).facts["base"])
+    became = f"its upper {c.unfrozen} layers trained along" if c.unfrozen else "frozen"
+    return f"sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), {became}"
+
+
 def parameters(network: Network) -> dict[str, int]:
-    return {
-        "frozen": sum(p.numel() for p in network.encoder.parameters()),
-        "trained": sum(p.numel() for p in network.interaction.parameters()),
-    }
+    held = [p for p in network.encoder.parameters() if not p.requires_grad]
+    frozen = sum(p.numel() for p in held)
+    return {"frozen": frozen, "trained": sum(p.numel() for p in network.parameters()) - frozen}
 
 
 def ran(c: RunConfig) -> dict[str, Any]:
@@ -143,6 +172,7 @@ def training_facts(c: TrainConfig, log: list[dict[str, Any]]) -> dict[str, Any]:
         "steps": c.steps,
         "queries_per_step": c.queries,
         "segments_per_query": c.segments,
+        **({"unfrozen_layers": c.unfrozen, "their_rate": c.slow} if c.unfrozen else {}),
         **ran(c),
         "last_losses": {
             k: round(float(np.mean([r[k] for r in log[-100:]])), 4)

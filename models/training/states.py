@@ -16,6 +16,21 @@ from tqdm import tqdm
 Encode = Callable[[np.ndarray], np.ndarray]  # ids [T] -> states [T, D]
 
 
+class Fresh:
+    """States made when they are asked for, of an encoder that changes or of inputs that few will see.
+
+    Without `encode` there are none (width 0): the block that reads them makes its own.
+    """
+
+    def __init__(self, inputs: Sequence[Sequence[int]], width: int = 0, encode: Encode | None = None) -> None:
+        self.inputs, self.width, self.encode = inputs, width, encode
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        if self.encode is None:
+            return np.zeros((len(self.inputs[i]), 0), np.float32)
+        return self.encode(np.asarray(self.inputs[i], np.int64))
+
+
 class StateStore:
     """Ragged float16 states [sum(T), D] in one memory-mapped file, addressed by input number."""
 
