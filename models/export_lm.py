@@ -20,6 +20,13 @@ from .training.lm import CausalAttention, CausalLM
 PAST, PRESENT = ("past_key_{}", "past_value_{}"), ("key_{}", "value_{}")
 
 
+def none(g: Any) -> Any:
+    """An operator's input that is left out."""
+    made = g.op("prim::Constant")
+    made.setType(torch._C.NoneType.get())
+    return made
+
+
 class _Causal(torch.autograd.Function):
     """Causal attention over past and own keys, as ONNX Runtime's fused operator; also the keys and values of both."""
 
@@ -33,11 +40,9 @@ class _Causal(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, q: Any, k: Any, v: Any, pk: Any, pv: Any, heads: int) -> Any:
-        none = g.op("prim::Constant")
-        none.setType(torch._C.NoneType.get())
         found = g.op(
             "com.microsoft::MultiHeadAttention",
-            *(q, k, v, none, none, none, pk, pv),
+            *(q, k, v, *[none(g)] * 3, pk, pv),
             num_heads_i=heads,
             unidirectional_i=1,
             outputs=3,
@@ -59,11 +64,9 @@ class _Logits(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, states: Any, rows: Any, scale: Any, bias: Any) -> Any:
-        none = g.op("prim::Constant")
-        none.setType(torch._C.NoneType.get())
         shape = g.op("Constant", value_t=torch.tensor([-1]))
         table, sizes = g.op("Transpose", rows, perm_i=[1, 0]), g.op("Reshape", scale, shape)
-        found = g.op("com.microsoft::DynamicQuantizeMatMul", states, table, sizes, none, bias)
+        found = g.op("com.microsoft::DynamicQuantizeMatMul", states, table, sizes, none(g), bias)
         return found.setType(states.type().with_sizes([None, None]))
 
 
