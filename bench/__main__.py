@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
+from .corpus import WORDS
 
 Subs = Any  # what argparse's add_subparsers gives
 
@@ -76,6 +77,7 @@ def costs(sub: Subs) -> None:
     p = sub.add_parser("peers", help="throughput beside the llmlingua package on the same weights")
     p.add_argument("--out", type=Path, default=Path("build/peers"))
     p.add_argument("--documents", type=int, default=64)
+    p.add_argument("--words", type=int, default=WORDS, help="of a document; passages of retrieval have some 100")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--long", action="store_true", help="LongLLMLingua instead of LLMLingua-2")
     y = sub.add_parser("parity", help="legacy mode beside the llmlingua package: equal strings over random settings")

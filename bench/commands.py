@@ -53,7 +53,7 @@ def peers(args: argparse.Namespace) -> int:
     else:
         from .peers import compare
 
-        result = compare(args.out, documents=args.documents, rounds=args.rounds)
+        result = compare(args.out, documents=args.documents, words=args.words, rounds=args.rounds)
     print(json.dumps(result))
     return 0
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 WORDS = 350  # of each document: about 512 tokens
 
 
-def corpus(count: int) -> list[str]:
-    """`count` documents cut from the documentation strings of the standard library, the same on every run."""
+def corpus(count: int, length: int = WORDS) -> list[str]:
+    """`count` documents of `length` words, cut from the documentation strings of the standard library, always alike."""
     text: list[str] = []
     for name in sorted(sys.stdlib_module_names - {"antigravity", "this", "idlelib", "turtledemo"}):
-        if len(text) >= count * WORDS or name.startswith("_"):
+        if len(text) >= count * length or name.startswith("_"):
             continue
         try:
             module = __import__(name)
@@ -28,7 +28,7 @@ def corpus(count: int) -> list[str]:
                 *(m for _, m in inspect.getmembers(module) if inspect.isclass(m) or inspect.isroutine(m)),
             ]
             text += " ".join(inspect.getdoc(m) or "" for m in members).split()
-    return [" ".join(text[i * WORDS : (i + 1) * WORDS]) for i in range(min(count, len(text) // WORDS))]
+    return [" ".join(text[i * length : (i + 1) * length]) for i in range(min(count, len(text) // length))]
 
 
 def stretch(rng: random.Random, texts: Sequence[list[str]], words: int) -> list[str]:
