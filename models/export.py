@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import copy
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ from .card import Card, digest
 from .marks import MARKS
 from .onnx_backend import session
 from .onnx_tools import Int8Embedding, to_int8, to_onnx
+from .outliers import apart
 from .soft.config import FILE as SOFT
 from .training.late import Side
 
@@ -58,7 +59,7 @@ def encoder_to_onnx(network: Any, path: Path) -> None:
 
 def interaction_to_onnx(network: Any, path: Path) -> None:
     """The interaction alone: input_ids, parts [1, T] and states [1, T, D] to the scores."""
-    width = len(network.config.tapped) * network.config.hidden
+    width = network.config.width
     to_onnx(_Interact(network.interaction), path, {**EXAMPLE, "states": torch.randn(1, 60, width)}, SCORES)
 
 
@@ -128,12 +129,18 @@ def heads_of(path: Path, names: Iterable[str] = SCORES) -> list[str]:
     return [n.name for n in nodes if n.name.split("/")[2:3] in [[h] for h in names]]
 
 
-def int8_encoder(network: Any, work: Path) -> Any:
-    """The encoder alone as a callable ids [T] -> float32 states [T, D], numerically as served in int8."""
-    full, small = work / "encoder.fp32.onnx", work / "encoder.int8.onnx"
-    encoder_to_onnx(network, full)
-    to_int8(full, small)
-    run = session(small).run
+def encoder_to_int8(network: Any, work: Path, target: Path, examples: Sequence[np.ndarray]) -> None:
+    """The encoder in int8, its word table too; `examples` are token ids [T] that show which channels are loud."""
+    small = copy.deepcopy(network).cpu().eval()
+    small.encoder.word = Int8Embedding(network.encoder.word.weight.detach())
+    plain, quiet = work / "encoder.plain.onnx", work / "encoder.quiet.onnx"
+    encoder_to_onnx(small, plain)
+    to_int8(quiet, target, exclude=apart(plain, quiet, examples))
+
+
+def int8_encoder(path: Path) -> Any:
+    """The encoder of an ONNX file as a callable ids [T] -> float32 states [T, D]."""
+    run = session(path).run
 
     def encode(ids: np.ndarray) -> np.ndarray:
         return run(None, {"input_ids": ids[None]})[0][0]
@@ -148,13 +155,11 @@ def interaction_to_int8(network: Any, work: Path, target: Path) -> None:
     to_int8(full, target, exclude=heads_of(full))
 
 
-def export(network: Any, work: Path, target: Path) -> dict[str, list[str]]:
-    """Write fp32 graphs into `work` and the int8 ones into `target`; returns the card's `files`."""
+def export(network: Any, work: Path, target: Path, encoder: Path) -> dict[str, list[str]]:
+    """Write fp32 graphs into `work` and int8 ones into `target`, `encoder` being one; returns the card's `files`."""
     encoder_to_onnx(network, work / "encoder.fp32.onnx")
-    small = copy.deepcopy(network).cpu().eval()
-    small.encoder.word = Int8Embedding(network.encoder.word.weight.detach())
-    encoder_to_onnx(small, work / "encoder.plain.onnx")
-    to_int8(work / "encoder.plain.onnx", target / "encoder.int8.onnx")
+    if encoder.resolve() != (own := target / "encoder.int8.onnx").resolve():
+        shutil.copy(encoder, own)
     interaction_to_int8(network, work, target / "interaction.int8.onnx")
     return {"cpu-int8": ["encoder.int8.onnx", "interaction.int8.onnx"]}
 

@@ -71,7 +71,10 @@ HEAVY = {
         "models/soft/generic",
         "models/soft/lclm",
     },
-    "onnx": {"models/export", "models/export_lm", "models/export_soft", "models/lm_hf", "models/torch_backend"},
+    "onnx": {
+        *("models/export", "models/export_lm", "models/export_soft", "models/lm_hf", "models/outliers"),
+        "models/torch_backend",
+    },
     "safetensors": {
         *("models/export", "models/torch_backend", "models/classifier", "models/training"),
         *("models/soft/arc", "models/soft/generic", "models/soft/lclm", "models/export_soft"),

@@ -20,7 +20,9 @@ from laconic.models.torch_backend import encoder_weights, open_late
 from laconic.models.training.__main__ import main
 from laconic.models.training.data import held_out, read
 from laconic.models.training.distil import begin
+from laconic.models.training.encoder import Whole
 from laconic.models.training.late import Late, LateConfig
+from laconic.models.training.network import Network, NetworkConfig
 from laconic.models.training.states import StateStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporter warns of its own future
@@ -232,6 +234,25 @@ def test_the_encoder_is_trained_along(data: Path, tmp_path: Path, monkeypatch: p
     document = Document(text="It rained. Bridge 7 was built by Ada. Lunch was good.")
     request = Request(documents=[document], query="Who built bridge 7?", budget=Budget(kind="rate", value=0.6))
     assert Compressor(models_dir=tmp_path / "models")(request).text
+
+
+def test_rows_of_like_length_run_together() -> None:
+    """Fourteen rows, in runs by length, score as they do all at once."""
+    import torch
+
+    torch.manual_seed(2)
+    sizes = NetworkConfig(vocab_size=90, hidden=32, heads=4, inner=48, layers=2, tapped=(1, 2), joint_hidden=32)
+    network = Network(sizes, torch.rand(90)).eval()
+    ids, parts = torch.randint(0, 90, (14, 40)), torch.zeros(14, 40, dtype=torch.long)
+    for row, length in enumerate(torch.randperm(34)[:14] + 6):
+        parts[row, :4], parts[row, 4:length] = 1, 2
+    with torch.no_grad():
+        got = Whole(network, 1)(ids, torch.zeros(0), parts == 1, parts == 2)
+        whole = network(ids, parts)
+    real = parts == 2
+    torch.testing.assert_close(got[0][real], whole[0][real], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(got[1][real], whole[1][real], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(got[2], whole[2], rtol=1e-4, atol=1e-4)
 
 
 def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:

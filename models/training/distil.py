@@ -17,7 +17,7 @@ from ..export import late_to_onnx
 from .batches import Batch, Batcher
 from .calibrate import choose, collect
 from .encoder import prepare
-from .fit import TrainConfig, better, develop, finished, fit, label_losses, scores, total
+from .fit import TrainConfig, better, develop, finished, fit, kept, label_losses, scores, total
 from .late import Late, LateConfig
 from .network import fill, keep
 from .publish import training_facts
@@ -79,11 +79,17 @@ def train(c: TrainConfig, published: Path) -> Path:
     return fit(c, late, batcher, loss)
 
 
+def begun(c: TrainConfig) -> dict[str, Any]:
+    """What the head that training went on from was trained with."""
+    before = Card.read(c.begin).late if c.begin else None
+    return {"went_on_from": before.facts["training"]} if before else {}
+
+
 def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
     """Write coder and head into the model folder they were trained to agree with; returns the card's part on them."""
     torch.set_num_threads(c.threads)
     wise, batcher = teacher(c, folder)
-    block, weights = better(untrained(batcher, wise.features.idf), batcher, c)
+    block, weights = better(untrained(batcher, wise.features.idf), c, lambda late: kept(late, batcher, c))
     block = block.half().float()  # every profile comes from the weights as they are kept
     files = late_to_onnx(block, c.work, folder, "cpu-int8")
     keep(block.state_dict(), folder / "late.safetensors")
@@ -96,7 +102,7 @@ def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
         files={"cpu-int8": files, **{p: torch_files for p in card.files if not p.startswith("cpu-")}},
         code=block.config.code,
         facts={
-            "training": {**training_facts(c, log), "weights": weights},
+            "training": {**training_facts(c, log), "weights": weights, **begun(c)},
             "parameters": sum(p.numel() for p in block.parameters()),
             "held_out": develop(block, batcher, c, per_source=60),
             "score_of_chosen_parameters": chosen.pop("held_out_score"),

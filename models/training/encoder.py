@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..card import Card
 from ..torch_backend import encoder_weights
@@ -35,21 +37,39 @@ def frequencies(corpus: Corpus, size: int) -> Tensor:
     return torch.tensor(np.log((n + 1) / (seen + 1)) / math.log(n + 1), dtype=torch.float32)
 
 
-def encode_with(network: Network, device: str, work: Path) -> Encode:
-    """How training inputs are encoded: int8 ONNX as served on a CPU, the network itself elsewhere."""
-    if device == "cpu":
-        from ..export import int8_encoder
+def examples(inputs: Sequence[Sequence[int]], count: int = 48) -> list[np.ndarray]:
+    """Some training inputs, evenly spread: what the int8 encoder is fitted to."""
+    return [np.asarray(i, np.int64) for i in inputs[:: max(1, len(inputs) // count)]]
 
-        return int8_encoder(network, work)
-    encoder = network.to(device).eval()
+
+def served(folder: Path) -> Path:
+    """The int8 encoder of a model folder."""
+    return folder / Card.read(folder).files["cpu-int8"][0]
+
+
+def encode_with(network: Network, c: TrainConfig, inputs: Sequence[Sequence[int]], folder: Path | None) -> Encode:
+    """How training inputs are encoded: int8 ONNX as served on a CPU, the network itself elsewhere.
+
+    The encoder of `folder`, if there is one, is taken as it is.
+    """
+    if c.device == "cpu":
+        from ..export import encoder_to_int8, int8_encoder
+
+        if folder is None:
+            encoder_to_int8(network, c.work, c.work / "encoder.int8.onnx", examples(inputs))
+        return int8_encoder(served(folder) if folder else c.work / "encoder.int8.onnx")
+    encoder = network.to(c.device).eval()
 
     @torch.no_grad()
     def run(ids: np.ndarray) -> np.ndarray:
-        t = torch.from_numpy(ids)[None].to(device)
-        with torch.autocast(device, torch.float16):
+        t = torch.from_numpy(ids)[None].to(c.device)
+        with torch.autocast(c.device, torch.float16):
             return encoder.encode(t, torch.full_like(t, 2))[0].float().cpu().numpy()
 
     return run
+
+
+ROWS = 6  # that `Whole` runs together: all 36 of a step, padded to the longest, took a sixth longer on two cores
 
 
 class Whole(nn.Module):
@@ -61,7 +81,16 @@ class Whole(nn.Module):
         network.encoder.layers[-layers:].requires_grad_(True)
 
     def forward(self, ids: Tensor, _: Tensor, query: Tensor, segment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.network(ids, query + 2 * segment.long())
+        width, parts = ids.shape[1], query + 2 * segment.long()
+        lengths = (parts > 0).sum(1)
+        order = lengths.argsort()
+        found = []
+        for rows in order.split(ROWS):
+            n = int(lengths[rows].max())
+            keep, agnostic, relevance = self.network(ids[rows, :n], parts[rows, :n])
+            found.append((F.pad(keep, (0, width - n)), F.pad(agnostic, (0, width - n)), relevance))
+        keep, agnostic, relevance = (torch.cat(part)[order.argsort()] for part in zip(*found, strict=True))
+        return keep, agnostic, relevance
 
 
 def prepare(c: TrainConfig, folder: Path | None) -> tuple[Network, Batcher]:
@@ -75,7 +104,7 @@ def prepare(c: TrainConfig, folder: Path | None) -> tuple[Network, Batcher]:
     config = NetworkConfig()
     network = Network(config, frequencies(corpus, config.vocab_size))
     if folder:
-        network.encoder.load_state_dict(encoder_weights(folder / Card.read(folder).files["cpu-int8"][0]))
+        network.encoder.load_state_dict(encoder_weights(served(folder)))
     else:
         network.encoder.load_minilm(c.base)
     network.encoder.requires_grad_(False)
@@ -85,8 +114,8 @@ def prepare(c: TrainConfig, folder: Path | None) -> tuple[Network, Batcher]:
     c.work.mkdir(parents=True, exist_ok=True)
     if c.unfrozen:
         return network, Batcher(corpus, dels, Fresh(inputs), inputs)
-    store = StateStore(c.work / "states.f16", inputs, len(config.tapped) * config.hidden)
-    store.fill(inputs, encode_with(network, c.device, c.work), c.threads)
+    store = StateStore(c.work / "states.f16", inputs, config.width)
+    store.fill(inputs, encode_with(network, c, inputs, folder), c.threads)
     return network, Batcher(corpus, dels, store, inputs)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from . import losses
 from .batches import Batch, Batcher
 from .data import MIX, Corpus, Question, held_out
 
+Block = TypeVar("Block", bound=nn.Module)
 Loss = Callable[[Batch, Batch], tuple[Tensor, dict[str, float]]]  # with a query, without one
 
 
@@ -183,12 +184,18 @@ def fit(c: TrainConfig, block: nn.Module, batcher: Batcher, loss: Loss) -> Path:
     return checkpoint
 
 
-def better(block: nn.Module, batcher: Batcher, c: TrainConfig) -> tuple[nn.Module, str]:
-    """The last weights or their running average, whichever keeps more evidence on held-out groups."""
+def kept(block: nn.Module, batcher: Batcher, c: TrainConfig, per_source: int = 60) -> float:
+    """The mean of what `develop` finds."""
+    return float(np.mean(list(develop(block, batcher, c, per_source).values())))
+
+
+def better(block: Block, c: TrainConfig, judge: Callable[[Block], float]) -> tuple[Block, str]:
+    """The last weights or their running average, whichever `judge` puts higher."""
+    saved = torch.load(c.work / "checkpoint.pt", weights_only=True)
     found = {}
     for name in ("network", "mean"):
         trial = copy.deepcopy(block)
-        trial.load_state_dict(torch.load(c.work / "checkpoint.pt", weights_only=True)[name])
-        found[name] = (float(np.mean(list(develop(trial, batcher, c, per_source=60).values()))), trial.eval())
+        trial.load_state_dict(saved[name])
+        found[name] = judge(trial), trial.eval()
     name = max(found, key=lambda n: found[n][0])
     return found[name][1], name

@@ -1,4 +1,4 @@
-"""The torch network behind `laconic-mini`: a frozen sentence encoder and a light interaction block.
+"""The torch network behind `laconic-mini`: a sentence encoder and a light interaction block.
 
 Lower part: the BERT layers of all-MiniLM-L6-v2 (Wang et al. 2020, "MiniLM"), run on the query and on the
 segment *separately* (block-diagonal attention, positions restart), so that the segment's states do not depend
@@ -39,6 +39,11 @@ class NetworkConfig:
     joint_inner: int = 768
     joint_heads: int = 4
     joint_layers: int = 2
+
+    @property
+    def width(self) -> int:
+        """Numbers in a token's tapped states."""
+        return len(self.tapped) * self.hidden
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -212,8 +217,8 @@ class Interaction(nn.Module):
         super().__init__()
         self.features = MatchFeatures(c, idf)
         self.scale = nn.BatchNorm1d(FEATURES, affine=False, momentum=0.01)
-        self.norm = nn.LayerNorm(len(c.tapped) * c.hidden)
-        self.project = nn.Linear(len(c.tapped) * c.hidden + FEATURES, c.joint_hidden)
+        self.norm = nn.LayerNorm(c.width)
+        self.project = nn.Linear(c.width + FEATURES, c.joint_hidden)
         self.side = nn.Parameter(torch.randn(2, c.joint_hidden) * 0.02)
         self.layers = nn.ModuleList(JointLayer(c) for _ in range(c.joint_layers))
         self.last = nn.LayerNorm(c.joint_hidden)

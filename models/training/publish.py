@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import platform
 import random
@@ -17,14 +16,14 @@ import torch
 
 from ..backend import ModelInput
 from ..card import Card, digest
-from ..export import export, parity
+from ..export import encoder_to_int8, export, parity
 from ..load import PROFILES
 from ..onnx_backend import OnnxBackend
 from .batches import Batcher
 from .calibrate import choose, collect
 from .data import MIX, Question, held_out
-from .encoder import Whole, encode_with, prepare
-from .fit import RunConfig, TrainConfig, better, develop
+from .encoder import Whole, encode_with, examples, prepare, served
+from .fit import RunConfig, TrainConfig, better, develop, kept
 from .network import Network, keep
 from .states import Fresh
 
@@ -60,9 +59,9 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     if c.unfrozen:
         network, weights = together(network, batcher, c)
     else:
-        network.interaction, weights = better(network.interaction, batcher, c)
+        network.interaction, weights = better(network.interaction, c, lambda block: kept(block, batcher, c))
     target.mkdir(parents=True, exist_ok=True)
-    profiles = export(network, c.work, target)
+    profiles = export(network, c.work, target, encoder_file(network, batcher, c))
     cases = collect(network.interaction, batcher, c)
     chosen = choose(cases)
     log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
@@ -100,22 +99,31 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
     return asdict(made)
 
 
+def encoder_file(network: Network, batcher: Batcher, c: TrainConfig) -> Path:
+    """The int8 encoder that gave the states, or one made of `network` where none did."""
+    if c.begin and not c.unfrozen:
+        return served(c.begin)
+    path = c.work / "encoder.int8.onnx"
+    if c.device != "cpu":
+        encoder_to_int8(network, c.work, path, examples(batcher.inputs))
+    return path
+
+
 def together(network: Network, batcher: Batcher, c: TrainConfig) -> tuple[Network, str]:
     """The network trained along with its encoder, the better of last weights and running average as served in int8.
 
     `batcher` gives that encoder's states from here on.
     """
-    saved = torch.load(c.work / "checkpoint.pt", weights_only=True)
-    width, found = len(network.config.tapped) * network.config.hidden, {}
-    for name in ("network", "mean"):
-        block = Whole(copy.deepcopy(network), c.unfrozen)
-        block.load_state_dict(saved[name])
-        batcher.store = Fresh(batcher.inputs, width, encode_with(block.network, c.device, c.work))
-        score = np.mean(list(develop(block.network.interaction, batcher, c).values()))
-        found[name] = float(score), block.network.eval(), batcher.store
-    name = max(found, key=lambda n: found[n][0])
-    batcher.store = found[name][2]
-    return found[name][1], name
+
+    def serve(own: Network) -> Network:
+        batcher.store = Fresh(batcher.inputs, own.config.width, encode_with(own, c, batcher.inputs, None))
+        return own
+
+    def judge(block: Whole) -> float:
+        return kept(serve(block.network).interaction, batcher, c, per_source=24)
+
+    best, name = better(Whole(network, c.unfrozen), c, judge)
+    return serve(best.network), name
 
 
 def begun(c: TrainConfig) -> dict[str, Any]:
