@@ -124,6 +124,7 @@ def asking(kind: str, url: str, **options: Any) -> Iterator[Asks]:
         yield lambda *given, **more: loop.run_until_complete(client.compress(*given, **more))
     finally:
         loop.run_until_complete(client.aclose())
+        loop.run_until_complete(loop.shutdown_asyncgens())  # a turn more, as asyncio.run gives: sockets close in it
         loop.close()
 
 
