@@ -35,7 +35,8 @@ def reach(path: Path, inputs: Sequence[np.ndarray], scratch: Path) -> dict[str, 
     `inputs` are token ids [T], of texts as they will be served; `scratch` is a file that may be written.
     """
     model = onnx.load(str(path))
-    read = {n.name: n.input[0] for n in model.graph.node if n.name in products(model)}
+    weighed = products(model)
+    read = {n.name: n.input[0] for n in model.graph.node if n.name in weighed}
     seen = list(dict.fromkeys(read.values()))
     model.graph.output.extend(helper.make_tensor_value_info(x, TensorProto.FLOAT, None) for x in seen)
     onnx.save(model, str(scratch))
