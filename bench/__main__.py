@@ -36,6 +36,9 @@ def kept(sub: Subs) -> None:
     q.add_argument("--profile", default="cpu-int8")
     q.add_argument("--recipes", nargs="+", default=[], help="only these recipes")
     q.add_argument("--only-ours", action="store_true", help="without the baselines")
+    q.add_argument(
+        "--join", type=Path, nargs="+", default=[], help="figures.json of runs on other sets, for one report"
+    )
     a = sub.add_parser("calibrate", help="what scores mean: probabilities, and thresholds for a wanted recall")
     a.add_argument(
         "--data", type=Path, required=True, help="folder of training sets: only groups never trained on are read"

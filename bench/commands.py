@@ -16,9 +16,10 @@ def quality(args: argparse.Namespace) -> int:
     from laconic.service.cache import Lru, Tiers
 
     from .quality import KEPT, OURS, measure
-    from .report import margins, page, plots, table
+    from .report import joined, margins, page, plots, table
 
     args.out.mkdir(parents=True, exist_ok=True)
+    others = [json.loads(path.read_text()) for path in args.join]
     result = measure(
         args.data,
         Compressor(models_dir=args.models_dir, profile=args.profile, store=Tiers(Lru(KEPT))),
@@ -30,9 +31,12 @@ def quality(args: argparse.Namespace) -> int:
         rivals=not args.only_ours,
         recipes=args.recipes or OURS,
     )
+    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
+    if others:
+        result = joined(result, others)
+        (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     text = table(result)
     (args.out / "table.md").write_text(text)
-    (args.out / "figures.json").write_text(json.dumps(result, indent=1))
     print(text)
     pictures = plots(result, args.out)
     (args.out / "report.md").write_text(page(result, pictures))

@@ -142,7 +142,7 @@ def margins(found: dict[str, dict[float, list[Figures]]], rates: Sequence[float]
                 for m in ("token.v1", "bm25", "minilm-cosine")
                 if m in found
             }
-            ours = columns.pop("token.v1")
+            ours = columns.pop("token.v1", None)
             if not ours or not columns:
                 continue
             best = max(columns, key=lambda m: float(np.mean(columns[m])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,19 @@ def reliability(bins: list[tuple[float, float, int]], path: Path, title: str) ->
     return write(figure, path)
 
 
+def joined(result: dict[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One result of runs over different sets; raises ValueError where they were not measured alike."""
+    sets = dict(result["sets"])
+    for other in others:
+        for key in ("rates", "documents", "facts"):
+            if other[key] != result[key]:
+                raise ValueError(f"not measured alike: {key} {other[key]} and {result[key]}")
+        if twice := sets.keys() & other["sets"].keys():
+            raise ValueError(f"measured twice: {', '.join(sorted(twice))}")
+        sets |= other["sets"]
+    return {**result, "sets": dict(sorted(sets.items()))}
+
+
 def page(result: dict[str, Any], pictures: list[Path]) -> str:
     """The whole run as one Markdown page: how it was measured, a picture and a table per set, margins."""
     facts, rates = result["facts"], " / ".join(str(r) for r in result["rates"])
@@ -108,10 +121,11 @@ def margins(result: dict[str, Any]) -> list[str]:
     for name, entry in result["sets"].items():
         for rate in map(str, result["rates"]):
             for metric in ("evidence_recall", "full_support"):
-                ours = entry["methods"]["token.v1"][rate][metric]
-                rivals = {
-                    m: entry["methods"][m][rate][metric] for m in ("bm25", "minilm-cosine") if m in entry["methods"]
-                }
+                has = {m: figures[rate][metric] for m, figures in entry["methods"].items()}
+                rivals = {m: has[m] for m in ("bm25", "minilm-cosine") if m in has}
+                ours = has.get("token.v1")
+                if ours is None or not rivals:
+                    continue
                 best = max(rivals, key=lambda m: rivals[m])
                 if ours < rivals[best] or ours == rivals[best] < 1:
                     short.append(f"{name} @{rate} {metric}: {ours:.3f}, {best} {rivals[best]:.3f}")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import lzma
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,7 +16,7 @@ from laconic.bench.__main__ import main
 from laconic.bench.data import Example, examples
 from laconic.bench.latency import Answer, arrive, bare, bare_each, bodies, plot, saturate, summary
 from laconic.bench.quality import interval, judge
-from laconic.bench.report import margins
+from laconic.bench.report import joined, margins
 from laconic.compressors import Compressed, Result, Span
 
 TEXT = "It rained. Ada built the bridge. Lunch was good."
@@ -100,6 +101,24 @@ def test_bench_quality_end_to_end(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert "![tiny: metrics over the rate](tiny.png)" in page
     assert "| tiny | 0.25 | evidence_recall |" in page
     assert isinstance(margins(found), list)
+    other = tmp_path / "other.json"
+    other.write_text((out / "figures.json").read_text().replace('"tiny"', '"large"'))
+    told = ["quality", "--data", str(data), "--documents", "4", "--only-ours", "--recipes", "lexical.v1"]
+    assert main([*told, "--out", str(tmp_path / "both"), "--join", str(other)]) == 0
+    both = json.loads((tmp_path / "both" / "figures.json").read_text())
+    assert both["sets"]["large"] == found["sets"]["tiny"]
+    assert list(both["sets"]["tiny"]["methods"]) == ["lexical.v1"]
+    assert (tmp_path / "both" / "large.png").exists()
+
+
+def test_only_runs_that_measured_alike_are_joined() -> None:
+    """Other sets at the same rates by the same model; anything else would be read as what it is not."""
+    run: dict[str, Any] = {"rates": [0.1], "documents": 10, "facts": {"revision": "3"}, "sets": {"b": {}}}
+    assert list(joined(run, [{**run, "sets": {"a": {}}}])["sets"]) == ["a", "b"]
+    with pytest.raises(ValueError, match="measured twice: b"):
+        joined(run, [run])
+    with pytest.raises(ValueError, match="not measured alike: facts"):
+        joined(run, [{**run, "facts": {"revision": "2"}, "sets": {}}])
 
 
 def test_intervals_hold_the_mean() -> None:

@@ -88,7 +88,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 ) -> None:
     """SIGKILL to an actor in the middle of a part: its part is begun again by another, each line is there once."""
     few, target, killed = tmp_path / "few.jsonl", tmp_path / "out.jsonl", []
-    few.write_bytes(b"".join(source.read_bytes().splitlines(True)[:4002]))  # two blank lines among them
+    few.write_bytes(b"".join(source.read_bytes().splitlines(True)[:1602]))  # two blank lines among them
 
     def kill() -> None:
         def half_written() -> bool:
@@ -106,11 +106,11 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    found = run(Settings(), few, target, TWO, size=2000, kind="jsonl")
+    found = run(Settings(), few, target, TWO, size=800, kind="jsonl")
     thread.join()
     assert killed
-    assert found == (4000, 3)
-    assert target.read_bytes() == b"".join(expected.splitlines(True)[:4000])
+    assert found == (1600, 3)
+    assert target.read_bytes() == b"".join(expected.splitlines(True)[:1600])
     assert {p.name for p in tmp_path.iterdir()} == {"few.jsonl", "out.jsonl"}
 
 
@@ -155,8 +155,8 @@ def listening(pids: set[int]) -> set[str]:
 def test_a_killed_driver_goes_on_where_it_stopped(folder: Path, cluster: None, tmp_path: Path) -> None:
     """SIGKILL to the command: its Ray ends, which only loopback could reach; finished parts are not made again."""
     source, target = tmp_path / "in.jsonl", tmp_path / "out"
-    source.write_bytes(b"".join(line(i, text=TEXT.format(i) * 8) for i in range(1000)))
-    options = ["--ray", "--actors", "1", "--part-size", "50"]
+    source.write_bytes(b"".join(line(i, text=TEXT.format(i) * 8) for i in range(400)))
+    options = ["--ray", "--actors", "1", "--part-size", "20"]
     with subprocess.Popen(
         [*COMMAND, "batch", str(source), str(target), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -176,7 +176,7 @@ def test_a_killed_driver_goes_on_where_it_stopped(folder: Path, cluster: None, t
     wait_until(lambda: not any(map(runs, servers)), 20)
     begun = {p.name: p.stat().st_ino for p in target.glob("*.jsonl")}
     assert 3 <= len(begun) <= 20  # a worker may still have finished its part
-    assert run(Settings(), source, target, ONE, size=50, kind="jsonl") == (1000, 0)
+    assert run(Settings(), source, target, ONE, size=20, kind="jsonl") == (400, 0)
     whole = {p.name: p.stat().st_ino for p in target.iterdir()}
     assert len(whole) == 20
     assert begun.items() <= whole.items()

@@ -20,7 +20,7 @@ from .encoder import prepare
 from .fit import TrainConfig, better, develop, finished, fit, kept, label_losses, scores, total
 from .late import Late, LateConfig
 from .network import fill, keep
-from .publish import training_facts
+from .publish import begun, training_facts
 from .states import StateStore
 
 SAMPLE = 200_000  # token states the first directions are found in
@@ -79,12 +79,6 @@ def train(c: TrainConfig, published: Path) -> Path:
     return fit(c, late, batcher, loss)
 
 
-def begun(c: TrainConfig) -> dict[str, Any]:
-    """What the head that training went on from was trained with."""
-    before = Card.read(c.begin).late if c.begin else None
-    return {"went_on_from": before.facts["training"]} if before else {}
-
-
 def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
     """Write coder and head into the model folder they were trained to agree with; returns the card's part on them."""
     torch.set_num_threads(c.threads)
@@ -96,13 +90,14 @@ def publish(c: TrainConfig, folder: Path) -> dict[str, Any]:
     (folder / "late.json").write_text(block.config.to_json() + "\n")
     chosen = choose(collect(block, batcher, c))
     log = [json.loads(line) for line in (c.work / "log.jsonl").read_text().splitlines()]
+    before = Card.read(c.begin).late if c.begin else None
     card = Card.read(folder)
     torch_files = ["late.safetensors", "late.json"]
     late = LateFacts(
         files={"cpu-int8": files, **{p: torch_files for p in card.files if not p.startswith("cpu-")}},
         code=block.config.code,
         facts={
-            "training": {**training_facts(c, log), "weights": weights, **begun(c)},
+            "training": {**training_facts(c, log), "weights": weights, **begun(before.facts if before else None)},
             "parameters": sum(p.numel() for p in block.parameters()),
             "held_out": develop(block, batcher, c, per_source=60),
             "score_of_chosen_parameters": chosen.pop("held_out_score"),

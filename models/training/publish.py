@@ -7,6 +7,7 @@ import platform
 import random
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,11 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
         facts={
             "base": base(c),
             "parameters": parameters(network),
-            "training": {**training_facts(c, log), "weights": weights, **begun(c)},
+            "training": {
+                **training_facts(c, log),
+                "weights": weights,
+                **begun(Card.read(c.begin).facts if c.begin else None),
+            },
             "data": {"queries_per_set": {k: v[0] for k, v in MIX.items()}, "licences": LICENCES},
             "held_out": {
                 "what": "evidence recall of whole sentences over ten segments, groups never trained on",
@@ -126,9 +131,9 @@ def together(network: Network, batcher: Batcher, c: TrainConfig) -> tuple[Networ
     return serve(best.network), name
 
 
-def begun(c: TrainConfig) -> dict[str, Any]:
-    """What the weights that training went on from were trained with."""
-    return {"went_on_from": Card.read(c.begin).facts["training"]} if c.begin else {}
+def begun(before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the weights that training went on from were trained with, by the facts of those weights."""
+    return {"went_on_from": before["training"]} if before else {}
 
 
 def with_heads(card: Card, target: Path) -> Card:
