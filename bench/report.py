@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,22 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
     return out
 
 
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Between what a share seen in `count` cases may really lie (Wilson's score interval, 95 %)."""
+    middle, half = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    low, high = ((middle + sign * half) / (1 + z * z / count) for sign in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
 def reliability(bins: list[tuple[float, float, int]], path: Path, title: str) -> Path:
-    """Share of evidence over predicted probability, areas by number of sentences; the diagonal is what is promised."""
+    """Share of evidence over predicted probability, areas by number of sentences; the diagonal is what is promised.
+
+    Bars are 95 % intervals: of a few sentences' share little is known.
+    """
     figure, axis = subplots(figsize=(4.6, 4.4))
     predicted, observed, count = zip(*bins, strict=True)
     axis.plot((0, 1), (0, 1), color="0.6", lw=1)
-    axis.plot(predicted, observed, lw=1.5)
+    axis.vlines(predicted, *zip(*(wilson(share, n) for _, share, n in bins), strict=True), lw=1.5)
     axis.scatter(predicted, observed, s=[12 + 3 * n**0.5 for n in count], zorder=3)
     axis.set(title=title, xlabel="predicted probability", ylabel="share that is evidence", xlim=(0, 1), ylim=(0, 1))
     axis.grid(alpha=0.3)

@@ -16,7 +16,7 @@ from laconic.bench.__main__ import main
 from laconic.bench.data import Example, examples
 from laconic.bench.latency import Answer, arrive, bare, bare_each, bodies, plot, saturate, summary
 from laconic.bench.quality import interval, judge
-from laconic.bench.report import joined, margins
+from laconic.bench.report import joined, margins, wilson
 from laconic.compressors import Compressed, Result, Span
 
 TEXT = "It rained. Ada built the bridge. Lunch was good."
@@ -130,6 +130,13 @@ def test_intervals_hold_the_mean() -> None:
         assert low < values.mean() < high
     assert np.ptp(interval(list(many))) < np.ptp(interval(list(few)))
     assert interval([1.0] * 9) == (1.0, 1.0)
+
+
+def test_shares_of_few_cases_are_uncertain() -> None:
+    """Wilson's interval, as tables of it have it: never outside of 0 and 1, wide for two cases."""
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert wilson(0.0, 2) == pytest.approx((0.0, 0.6576), abs=1e-4)
+    assert wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
 
 
 def test_open_loop_load_accounts_for_every_request(address: str, tmp_path: Path) -> None:
