@@ -18,9 +18,12 @@ from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.torch_backend import encoder_weights, open_late
 from laconic.models.training.__main__ import main
+from laconic.models.training.ablate import CHANGES, answers, changed, smoothed
+from laconic.models.training.batches import Batch
 from laconic.models.training.data import held_out, read
 from laconic.models.training.distil import begin
 from laconic.models.training.encoder import Whole
+from laconic.models.training.fit import TrainConfig
 from laconic.models.training.late import Late, LateConfig
 from laconic.models.training.network import Network, NetworkConfig
 from laconic.models.training.states import StateStore
@@ -236,6 +239,44 @@ def test_the_encoder_is_trained_along(data: Path, tmp_path: Path, monkeypatch: p
     document = Document(text="It rained. Bridge 7 was built by Ada. Lunch was good.")
     request = Request(documents=[document], query="Who built bridge 7?", budget=Budget(kind="rate", value=0.6))
     assert Compressor(models_dir=tmp_path / "models")(request).text
+
+
+def test_one_change_at_a_time(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change is trained and judged alone, on the same data; a run that is done is not done again."""
+    work, names = tmp_path / "work", ["as it is", "negatives from anywhere", "twice the questions in half the steps"]
+    command = [
+        "training",
+        "ablate",
+        "--begin",
+        str(EMBEDDED / "laconic-mini"),
+        "--data",
+        str(data),
+        "--work",
+        str(work),
+    ]
+    monkeypatch.setattr("sys.argv", [*command, "--work", str(work), "--steps", "2", "--queries", "2", "--only", *names])
+    main()
+    steps = {n: len((work / n.replace(" ", "-") / "log.jsonl").read_text().splitlines()) for n in names}
+    assert steps == {names[0]: 2, names[1]: 2, names[2]: 1}
+    found = [json.loads((work / n.replace(" ", "-") / "found.json").read_text()) for n in names]
+    assert all(0 <= f[rate] <= 1 for f in found for rate in ("0.25", "0.1"))
+    assert found[0]["sets"].keys() == {"squad", "squad@0.1", "nq", "nq@0.1"}
+    monkeypatch.setattr("laconic.models.training.ablate.fit", None)
+    main()
+    assert [json.loads((work / n.replace(" ", "-") / "found.json").read_text()) for n in names] == found
+
+
+def test_changes_change_what_they_say() -> None:
+    """Labels that are there are smoothed, answers are counted as told, all fields that runs change exist."""
+    import torch
+
+    blank = {k: torch.zeros(1) for k in ("ids", "states", "parts", "sentence", "relevant", "group")}
+    b = Batch(**blank, label=torch.tensor([[1.0, 0.0, -1.0]]), weight=torch.tensor([[2.0, 1.0, 1.0]]))
+    assert smoothed(b, 0.2).label[0].tolist() == pytest.approx([0.9, 0.1, -1.0])
+    assert answers(b, 4).weight.tolist() == [[4.0, 1.0, 1.0]]
+    told = TrainConfig(data=Path(), work=Path("w"), base=Path())
+    assert all(changed(told, c, n).work == Path("w") / n.replace(" ", "-") for n, c in CHANGES.items())
+    assert changed(told, CHANGES["twice the documents of half the questions"], "x").segments == 2 * told.segments
 
 
 def test_rows_of_like_length_run_together() -> None:

@@ -11,6 +11,7 @@ from typing import get_args
 
 from ..soft.config import Pooling
 from . import along, discourse, distil, pretrain, soft
+from .ablate import CHANGES, ablate
 from .encoder import train
 from .fit import RunConfig, TrainConfig
 from .publish import publish
@@ -36,7 +37,9 @@ def main() -> None:
     edu.add_argument("--model", type=Path, required=True, help="that folder")
     edu.add_argument("--passes", type=int, default=discourse.EduConfig.passes)
     common(edu, "build/edu", discourse.EduConfig)
-    for over_states in (p, late):
+    trial = sub.add_parser("ablate", help="what each part of the scorer's training is worth, by short runs without it")
+    trial.add_argument("--only", nargs="+", choices=list(CHANGES), default=[], help="these changes")
+    for over_states in (p, late, trial):
         common(over_states, "build/encoder", TrainConfig)
         options(over_states)
     lm = sub.add_parser("lm", help="laconic-lm: a causal language model")
@@ -49,14 +52,14 @@ def main() -> None:
     road = sub.add_parser("soft", help="a soft compressor for a decoder, yours or laconic-lm")
     common(road, "build/soft", soft.SoftRun)
     soft_options(road)
-    for head in (p, late):
+    for head in (p, late, trial):
         head.add_argument("--begin", type=Path, default=None, help="go on from the weights of a model folder")
     p.add_argument("--unfrozen", type=int, default=0, help="upper layers of the encoder that are trained along")
     p.add_argument("--slow", type=float, default=TrainConfig.slow, help="their learning rate, in those of the rest")
     p.add_argument("--out", type=Path, default=None, help="model folder to write when training is done")
     p.add_argument("--revision", default="1")
     a = parser.parse_args()
-    apart = ("what", "base", "out", "revision", "model", "encoder", "lm", *PROMPTS)
+    apart = ("what", "only", "base", "out", "revision", "model", "encoder", "lm", *PROMPTS)
     told = {"base": a.base or default_base(), **{k: v for k, v in vars(a).items() if k not in apart and v is not None}}
     if a.what == "edu":
         network, facts = discourse.train(discourse.EduConfig(**told))
@@ -77,6 +80,9 @@ def main() -> None:
         print(a.out)
         return
     config = TrainConfig(**told)
+    if a.what == "ablate":
+        ablate(config, a.only)
+        return
     if a.what == "late":
         distil.train(config, a.model)
         print(json.dumps(distil.publish(config, a.model), indent=1))
@@ -99,6 +105,7 @@ def common(p: argparse.ArgumentParser, work: str, config: type[RunConfig]) -> No
 def options(p: argparse.ArgumentParser) -> None:
     """What runs over stored states can be told besides."""
     p.add_argument("--steps", type=int, default=TrainConfig.steps)
+    p.add_argument("--warmup", type=int, default=TrainConfig.warmup, help="of them until the rate is highest")
     p.add_argument("--every", type=int, default=TrainConfig.every, help="steps between checkpoints")
     p.add_argument("--limit", type=int, default=None, help="queries per set, for a quick trial")
     p.add_argument("--queries", type=int, default=TrainConfig.queries, help="of a step")
