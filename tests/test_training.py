@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import lzma
+import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,10 @@ from laconic.models.torch_backend import encoder_weights, open_late
 from laconic.models.training.__main__ import main
 from laconic.models.training.ablate import CHANGES, answers, changed, smoothed
 from laconic.models.training.batches import Batch
-from laconic.models.training.data import held_out, read
+from laconic.models.training.data import held_out, load, read, uses
 from laconic.models.training.distil import begin
-from laconic.models.training.encoder import Whole
-from laconic.models.training.fit import TrainConfig
+from laconic.models.training.encoder import Whole, open_tokenizer
+from laconic.models.training.fit import TrainConfig, draw
 from laconic.models.training.late import Late, LateConfig
 from laconic.models.training.network import Network, NetworkConfig
 from laconic.models.training.states import StateStore
@@ -296,6 +298,19 @@ def test_rows_of_like_length_run_together() -> None:
     torch.testing.assert_close(got[0][real], whole[0][real], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(got[1][real], whole[1][real], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(got[2], whole[2], rtol=1e-4, atol=1e-4)
+
+
+def test_sets_of_your_own(data: Path, tmp_path: Path) -> None:
+    """A set that is not one of ours is read whole, after ours, and drawn once a pass; ours as they are told."""
+    for kind in ("passages", "queries"):
+        (data / f"nq.{kind}.jsonl.xz").rename(data / f"contracts.{kind}.jsonl.xz")
+    corpus = load(data, open_tokenizer(EMBEDDED / "laconic-mini"), seed=1)
+    assert list(corpus.questions) == ["squad", "contracts"]
+    passed = Counter(q.source for q in draw(corpus, random.Random(1)))
+    assert passed["contracts"] == sum(not held_out(q.group) for q in corpus.questions["contracts"])
+    assert passed["squad"] > 1000
+    with pytest.raises(FileNotFoundError, match="no training set"):
+        uses(tmp_path / "work")
 
 
 def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:

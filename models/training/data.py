@@ -13,7 +13,7 @@ import random
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 CLS, SEP = 101, 102
 TEXT_TOKENS, TITLE_TOKENS, QUERY_TOKENS = 240, 16, 64
 
+QUERIES = ".queries.jsonl.xz"
 # Queries drawn per pass and how their labels may be used: `rank` alone where only the passage is known.
 MIX: dict[str, tuple[int, str]] = {
     "squad": (6000, "evidence"),
@@ -131,13 +132,10 @@ def load(folder: Path, tok: Tokenizer, *, seed: int, limit: int | None = None) -
     """Read the mix; passages no drawn question can reach are left out."""
     rng = random.Random(seed)
     corpus = Corpus()
-    found = {k: v for k, v in MIX.items() if (folder / f"{k}.queries.jsonl.xz").exists()}
-    if not found:
-        raise FileNotFoundError(f"{folder} holds none of the training sets: {', '.join(MIX)}")
-    for source, (count, use) in found.items():
-        queries = [q for q in read(folder / f"{source}.queries.jsonl.xz") if usable(q, use)]
+    for source, use in uses(folder).items():
+        queries = [q for q in read(folder / f"{source}{QUERIES}") if usable(q, use)]
         rng.shuffle(queries)
-        queries = queries[: min(count, limit or count)]
+        queries = queries[: min(drawn(source, queries), limit or len(queries))]
         passages = {p["pid"]: p for p in read(folder / f"{source}.passages.jsonl.xz")}
         wanted = {q["group"] for q in queries}
         grouped = defaultdict(list)
@@ -158,6 +156,20 @@ def load(folder: Path, tok: Tokenizer, *, seed: int, limit: int | None = None) -
             pids = [i for i in near.of(q["query"], 12) if i in keep]
             corpus.neighbours[source, q["query"], q["group"]] = [n for pid in pids for n in corpus.by_pid[source, pid]]
     return corpus
+
+
+def uses(folder: Path) -> dict[str, str]:
+    """The folder's sets, ours in their order and then any others, and how their labels may be used."""
+    found = {p.name.removesuffix(QUERIES) for p in folder.glob(f"*{QUERIES}")}
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no training set: NAME{QUERIES} and NAME.passages.jsonl.xz")
+    ours = {name: use for name, (_, use) in MIX.items() if name in found}
+    return ours | dict.fromkeys(sorted(found - ours.keys()), "evidence")
+
+
+def drawn(source: str, questions: Sized) -> int:
+    """How many questions of a set a pass has: of sets that are not ours all."""
+    return MIX[source][0] if source in MIX else len(questions)
 
 
 def usable(q: dict, use: str) -> bool:

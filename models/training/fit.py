@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from . import losses
 from .batches import Batch, Batcher
-from .data import MIX, Corpus, Question, held_out
+from .data import Corpus, Question, drawn, held_out
 
 Block = TypeVar("Block", bound=nn.Module)
 Loss = Callable[[Batch, Batch], tuple[Tensor, dict[str, float]]]  # with a query, without one
@@ -90,7 +90,7 @@ def draw(corpus: Corpus, rng: random.Random) -> list[Question]:
     out: list[Question] = []
     for source, questions in corpus.questions.items():
         usable = [q for q in questions if not held_out(q.group)]
-        times = max(1, round(MIX[source][0] / max(1, len(questions))))
+        times = max(1, round(drawn(source, questions) / max(1, len(questions))))
         out += usable * times
     rng.shuffle(out)
     return out

@@ -22,7 +22,7 @@ from ..load import PROFILES
 from ..onnx_backend import OnnxBackend
 from .batches import Batcher
 from .calibrate import choose, collect
-from .data import MIX, Question, held_out
+from .data import Question, drawn, held_out
 from .encoder import Whole, encode_with, examples, prepare, served
 from .fit import RunConfig, TrainConfig, better, develop, kept
 from .network import Network, keep
@@ -88,7 +88,10 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
                 "weights": weights,
                 **begun(Card.read(c.begin).facts if c.begin else None),
             },
-            "data": {"queries_per_set": {k: v[0] for k, v in MIX.items()}, "licences": LICENCES},
+            "data": {
+                "queries_per_set": {k: drawn(k, v) for k, v in batcher.corpus.questions.items()},
+                "licences": LICENCES,
+            },
             "held_out": {
                 "what": "evidence recall of whole sentences over ten segments, groups never trained on",
                 "by_set": develop(network.interaction, batcher, c, per_source=60),
