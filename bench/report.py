@@ -49,14 +49,16 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
         figure, axes = subplots(ncols=len(METRICS), figsize=(13, 4), sharex=True)
         for axis, metric in zip(axes, METRICS, strict=True):
             axis.set_prop_cycle(color=colours())
-            for method, figures in entry["methods"].items():
+            for n, (method, figures) in enumerate(entry["methods"].items()):
                 points = [(float(r), f[metric], f[f"{metric}_ci"]) for r, f in figures.items() if f[metric] is not None]
                 if points:
                     ours = method.endswith(".v1") and method != "lexical.v1"
                     x, y, ci = zip(*points, strict=True)
-                    (line,) = axis.plot(
-                        x, y, marker="o", label=method, lw=2.5 if ours else 1.2, ls="-" if ours else "--"
-                    )
+                    # the first on top, those under it wider: lines that coincide are all seen
+                    under = min(n, 4)
+                    style = {"lw": 2 + 1.2 * under, "ms": 5 + 1.5 * under, "zorder": 9 - under}
+                    style = style if ours else {"lw": 1.2, "ls": "--"}
+                    (line,) = axis.plot(x, y, marker="o", label=method, **style)
                     if ours:
                         axis.fill_between(x, *zip(*ci, strict=True), color=line.get_color(), alpha=0.12, lw=0)
             axis.set(title=metric.replace("_", " "), xlabel="rate (tokens kept)", ylim=(0, 1.02))
