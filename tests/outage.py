@@ -54,12 +54,20 @@ class Outage:
             connection.transport.abort()
 
 
-def soak(outage: Outage, ask: Callable[[int, bool], Awaitable[bool]]) -> tuple[Counter[str], float]:
+def soak(outage: Outage, ask: Callable[[int, bool], Awaitable[bool]], *adapters: Any) -> tuple[Counter[str], float]:
     """What became of requests that may fail open (`open …`) or not (`closed …`) in turns, and the slowest's seconds.
 
-    `ask` says whether what it got was compressed. The service is away from the 60th request done to the 120th.
+    `ask` says whether what it got was compressed. The service is away from the 60th request done to the 120th. The
+    adapters' pools belong to the loop, and are closed when no request is under way any more.
     """
-    return asyncio.run(_soak(outage, ask))
+
+    async def closing() -> tuple[Counter[str], float]:
+        try:
+            return await _soak(outage, ask)
+        finally:
+            await asyncio.gather(*(a.aclose() for a in adapters))
+
+    return asyncio.run(closing())
 
 
 async def _soak(outage: Outage, ask: Callable[[int, bool], Awaitable[bool]]) -> tuple[Counter[str], float]:

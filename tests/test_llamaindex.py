@@ -107,11 +107,9 @@ def test_soak_through_an_outage(compressor: Compressor, way: str) -> None:
             (found,) = await asyncio.to_thread(ours.postprocess_nodes, given, query_str=QUERY)
         else:
             (found,) = await ours.apostprocess_nodes(given, query_str=QUERY)
-        if i == 199:
-            await asyncio.gather(*(a.aclose() for a in made.values()))
         return bool(found.node.get_content() != TEXT.format(i))
 
-    assert_survived(*soak(outage, ask))
+    assert_survived(*soak(outage, ask, *made.values()))
     for ours in made.values():
         ours.close()
     outage.kill()
