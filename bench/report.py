@@ -56,8 +56,9 @@ def plots(result: dict[str, Any], folder: Path) -> list[Path]:
                     x, y, ci = zip(*points, strict=True)
                     # the first on top, those under it wider: lines that coincide are all seen
                     under = min(n, 4)
-                    style = {"lw": 2 + 1.2 * under, "ms": 5 + 1.5 * under, "zorder": 9 - under}
-                    style = style if ours else {"lw": 1.2, "ls": "--"}
+                    style: dict[str, Any] = {"lw": 2 + 1.2 * under, "ms": 5 + 1.5 * under, "zorder": 9 - under}
+                    if not ours:
+                        style = {"lw": 1.2, "ls": "--"}
                     (line,) = axis.plot(x, y, marker="o", label=method, **style)
                     if ours:
                         axis.fill_between(x, *zip(*ci, strict=True), color=line.get_color(), alpha=0.12, lw=0)
