@@ -14,7 +14,7 @@ from torch import Tensor
 from .batches import Batch, Batcher
 from .data import Corpus
 from .encoder import prepare
-from .fit import TrainConfig, develop, finished, fit, label_losses, scores, total
+from .fit import TrainConfig, block_losses, develop, finished, fit, total
 from .network import Interaction, NetworkConfig
 
 
@@ -69,9 +69,7 @@ def one(c: TrainConfig, change: Change, block: Interaction, batcher: Batcher) ->
     """Train `block`; what its last weights keep of held-out evidence, by set (see `fit.develop`)."""
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
-        asked, unasked = change.labels(asked), change.labels(unasked)
-        keep, _, relevance = scores(block, asked)
-        parts = label_losses(keep, relevance, asked, scores(block, unasked)[1], unasked)
+        parts = block_losses(block, change.labels(asked), change.labels(unasked))
         return total({name: change.losses.get(name, 1.0) * value for name, value in parts.items()})
 
     c.work.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from ..card import Card
 from ..torch_backend import encoder_weights
 from .batches import Batch, Batcher
 from .data import Corpus, deletions, load
-from .fit import TrainConfig, finished, fit, label_losses, scores, total
+from .fit import TrainConfig, block_losses, finished, fit, total
 from .network import Network, NetworkConfig, fill
 from .states import Encode, Fresh, StateStore
 
@@ -131,7 +131,6 @@ def train(c: TrainConfig) -> Path:
     block = Whole(network, c.unfrozen) if c.unfrozen else network.interaction
 
     def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
-        keep, _, relevance = scores(block, asked)
-        return total(label_losses(keep, relevance, asked, scores(block, unasked)[1], unasked))
+        return total(block_losses(block, asked, unasked))
 
     return fit(c, block, batcher, loss)

@@ -76,6 +76,12 @@ def label_losses(keep: Tensor, relevance: Tensor, asked: Batch, agnostic: Tensor
     }
 
 
+def block_losses(block: nn.Module, asked: Batch, unasked: Batch) -> dict[str, Tensor]:
+    """The losses of a scorer against labels, by name."""
+    keep, _, relevance = scores(block, asked)
+    return label_losses(keep, relevance, asked, scores(block, unasked)[1], unasked)
+
+
 def total(parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
     return torch.stack(list(parts.values())).sum(), {k: float(v.detach()) for k, v in parts.items()}
 
