@@ -6,10 +6,13 @@ package looks for. Its counter, fetched from the network, is the model's own tok
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,29 +40,45 @@ FORCED = (*PIECES.split(" "), "\n", "\n", "\n\n", " ", "", "New York", "is it")
 RATES = (0.05, 0.1, 0.25, 0.33, 0.5, 0.55, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0, 1.2)
 
 
-def tokenizer_of(family: FamilyName) -> Any:
-    """A small one of the family's kind, trained on PROSE: WordPiece, or Unigram with marks on words."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+def pieces(words: Iterable[str], size: int, inner: str = "") -> list[tuple[str, float]]:
+    """All characters of the words and what saves most of the other parts, `size` in all, with their log shares;
+    `inner` before those that do not begin a word. Not by a trainer: of two runs, no two of its vocabularies are equal.
+    """
+    count: Counter[str] = Counter()
+    for word in words:
+        for i, j in combinations(range(len(word) + 1), 2):
+            if j - i <= 8:
+                count[(inner if i else "") + word[i:j]] += 1
 
-    lines = PROSE.split("\n") * 3
+    def worth(piece: str) -> tuple[bool, int, str]:
+        length = len(piece.removeprefix(inner))
+        return length > 1, -count[piece] * length, piece
+
+    return [(p, math.log(count[p] / count.total())) for p in sorted(count, key=worth)[:size]]
+
+
+def tokenizer_of(family: FamilyName) -> Any:
+    """A small one of the family's kind, made of PROSE: WordPiece, or Unigram with marks on words."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
     if family == "bert":
-        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        known = [*specials, *(p for p, _ in pieces(re.findall(r"\w+|[^\w\s]", PROSE), 415, "##"))]
+        made = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(known)}, unk_token="[UNK]"))
         made.normalizer = normalizers.BertNormalizer(lowercase=False)
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         made.decoder = decoders.WordPiece()
-        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        made.train_from_iterator(lines, trainers.WordPieceTrainer(vocab_size=420, special_tokens=specials))
+        made.add_special_tokens(specials)
         ends = ("[CLS]", "[SEP]")
     else:
-        made = Tokenizer(models.Unigram())
+        marked = ["<s>", "<pad>", "</s>", "<unk>"]
+        shares = [*((s, 0.0) for s in marked), *pieces(("▁" + w for w in PROSE.split()), 256)]
+        made = Tokenizer(models.Unigram(shares, unk_id=marked.index("<unk>")))
         made.normalizer = normalizers.NFKC()
         marks = pre_tokenizers.Metaspace()
         made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), marks])
         made.decoder = decoders.Metaspace()
-        specials = ["<s>", "<pad>", "</s>", "<unk>"]
-        trainer = trainers.UnigramTrainer(vocab_size=260, special_tokens=specials, unk_token="<unk>")
-        made.train_from_iterator(lines, trainer)
-        made.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+        made.add_special_tokens([*marked, AddedToken("<mask>", lstrip=True, special=True)])
         ends = ("<s>", "</s>")
     made.post_processor = processors.TemplateProcessing(
         single=f"{ends[0]} $A {ends[1]}", special_tokens=[(e, made.token_to_id(e)) for e in ends]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from laconic.bench.parity import NAMES, build, compare_llmlingua2, tokenizer_of
+from laconic.bench.parity import NAMES, PROSE, build, compare_llmlingua2, tokenizer_of
 from laconic.compressors import Compressor, Segment
 from laconic.compressors.llmlingua.llmlingua2 import LLMLingua2, keep_probabilities, windows
-from laconic.compressors.llmlingua.tokens import FAMILIES, Pieces
+from laconic.compressors.llmlingua.tokens import FAMILIES, FamilyName, Pieces
 from laconic.compressors.llmlingua.words import Words, merged, percentile
 from laconic.compressors.score_token import TokenScorer
 from laconic.models import Card, Catalogue, ModelError, ModelInput, load_model, load_tokenizer
@@ -213,6 +214,17 @@ def test_xlm_roberta_reads_unknown_for_special_tokens() -> None:
     assert found["compressed_prompt"].endswith("debate")
 
 
+@pytest.mark.parametrize(("family", "size", "start"), [("bert", 420, "The"), ("xlm-roberta", 261, "▁The")])
+def test_a_seed_names_the_same_cases_in_every_run(family: FamilyName, size: int, start: str) -> None:
+    """The bench's tokenizers are not drawn anew; of one whose pieces are, now and then a case is a tie."""
+    code = f"from laconic.bench.parity import *; print(tokenizer_of({family!r}).to_str())"
+    made, other = tokenizer_of(family), subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert Tokenizer.from_str(other).get_vocab() == made.get_vocab()
+    found = made.encode(PROSE)
+    assert made.get_vocab_size() == size and start == found.tokens[1]
+    assert made.decode(found.ids).startswith("The committee met on 14 March 2023 and agreed, after")
+
+
 def test_the_callers_tokenizer_stays_as_it_is() -> None:
     """Added tokens go into a copy; limits in the file do not apply."""
     given = letters()
@@ -231,6 +243,7 @@ def test_parity_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llmlingua", reason="the peer is not installed")
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # the package sets it; this puts it back
     found = compare_llmlingua2(40, 5)
+    print(found["first_difference"])  # pytest cuts it short
     assert found["first_difference"] is None
     rows = found["families"].values()
     assert sum(r["equal"] for r in rows) == sum(r["compared"] for r in rows) >= 30
@@ -336,7 +349,7 @@ def test_a_classifier_by_name(checkpoint: Path) -> None:
     text = "The committee met on 14 March and agreed to postpone the vote. " * 5
     scores = TokenScorer(model.backend, model.tokenizer)(None, [Segment(document=0, start=7, text=text)])[0]
     assert len(scores.keep) == len(scores.pieces) == made.reader().count([text])[0]
-    assert scores.keep.std() > 0.5
+    assert scores.keep.std() > 0.25  # it tells words apart
     made.close()
 
 
