@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from laconic.models.question_sets import SetError
+
 from . import commands
 from .corpus import WORDS
 
@@ -20,13 +22,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         add(sub)
     args = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], int] = getattr(commands, args.what)
-    return run(args)
+    try:
+        return run(args)
+    except SetError as e:
+        raise SystemExit(f"laconic: {e}") from None
 
 
 def kept(sub: Subs) -> None:
     """What is kept, and what scores mean."""
     q = sub.add_parser("quality", help="evidence and answers kept, beside baselines")
-    q.add_argument("--data", type=Path, required=True, help="folder of NAME.passages/queries.jsonl.xz")
+    q.add_argument(
+        "--data", type=Path, required=True, help="folder of NAME.passages and NAME.queries, .jsonl or .jsonl.xz"
+    )
     q.add_argument("--out", type=Path, default=Path("build/quality"), help="report.md, tables, plots, figures.json")
     q.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.25, 0.5])
     q.add_argument("--count", type=int, default=100, help="questions per set")

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request, Scorer, Segment
 from laconic.compressors.units import from_starts, pooled
+from laconic.models.question_sets import rows
 
-from .data import rows
 from .quality import interval, plain
 from .scorers import baselines
 

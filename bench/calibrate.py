@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request, Result
 from laconic.models import Card
+from laconic.models.question_sets import names
 from laconic.models.training.platt import platt
 
-from .data import Example, examples, sets
+from .data import Example, examples
 
 RECALLS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 
@@ -50,7 +51,7 @@ def collect(
     pipeline = compressor.pipeline(recipe)
     everything = Budget(kind="threshold", value=0.0)
     out = []
-    for name in only or sets(folder):
+    for name in only or names(folder):
         drawn = examples(folder, name, count=count, documents=documents, among=among)
         for e in tqdm([e for e in drawn if e.evidence], desc=f"{recipe}, {name}", unit="question"):
             given = [Document(id=str(i), text=t, title=e.titles[i]) for i, t in enumerate(e.texts)]

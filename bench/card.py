@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from laconic.models import Card
@@ -39,16 +39,22 @@ def trained(card: Card) -> list[str]:
         runs["discourse head"] = card.edu.facts
     lines = ["## Training\n", "| head | steps | rate | seed | device | date |", "|---|---|---|---|---|---|"]
     for name, run in runs.items():
-        before = run.get("went_on_from", {}).get("steps")
-        steps = f"{run['steps']} after {before}" if before else run["steps"]
+        steps = " after ".join(f"{r['steps']:,}" for r in chain(run))
         lines.append(f"| {name} | {steps} | {run['rate']} | {run['seed']} | {run['device']} | {run['date']} |")
     data = card.facts["data"]
     sets = ", ".join(f"{name} {count:,}" for name, count in data["queries_per_set"].items())
     licences = "; ".join(f"{name}: {licence}" for name, licence in data["licences"].items())
-    lines += ["", f"Queries a pass: {sets}. Licences: {licences}."]
+    lines += ["", f"Queries a pass: {sets}. Licences of what it was trained on: {licences}."]
     if card.edu:
         lines.append(f"Discourse units: {card.edu.facts['licences']}.")
     return [*lines, ""]
+
+
+def chain(run: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """A run, and those before it whose weights it went on from."""
+    while run:
+        yield run
+        run = run.get("went_on_from")
 
 
 def held_out(card: Card) -> list[str]:

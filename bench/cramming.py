@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from laconic.compressors import LatentEncoder
 from laconic.models import Catalogue
+from laconic.models.question_sets import rows
 
 from . import plots
-from .data import rows
 from .quality import interval
 from .soft import Reading
 

@@ -6,11 +6,9 @@ A request stands for what a retriever hands to a reader: the labelled passages, 
 
 from __future__ import annotations
 
-import json
-import lzma
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from laconic.compressors.score_lexical import bm25
+from laconic.models.question_sets import read_set
 
 WHOLE_GROUP = 200  # a group is taken whole up to this size if the question was asked about all of it
 
@@ -32,17 +31,6 @@ class Example:
     evidence: list[tuple[int, int, int]]  # document, start, end
     answers: list[str]
     relevant: list[int]  # numbers of the labelled documents
-
-
-def rows(path: Path) -> Iterator[dict[str, Any]]:
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
-def sets(folder: Path) -> list[str]:
-    """Names of the question answering sets in a folder."""
-    return sorted(p.name.split(".")[0] for p in folder.glob("*.queries.jsonl.xz"))
 
 
 def examples(
@@ -60,19 +48,20 @@ def examples(
     `among` says which groups questions are drawn from; `whole` takes the labelled passages for evidence where no
     evidence is marked in them.
     """
-    passages = {p["pid"]: p for p in rows(folder / f"{name}.passages.jsonl.xz")}
+    found = read_set(folder, name)
+    passages = found["passages"]
     groups: dict[str, list[str]] = defaultdict(list)
     for pid, p in passages.items():
         groups[p["group"]].append(pid)
     wanted = among or (lambda group: True)
-    queries = [q for q in rows(folder / f"{name}.queries.jsonl.xz") if q["labels"] and wanted(q["group"])]
+    queries = [q for q in found["queries"] if q["labels"] and wanted(q["group"])]
     rng = random.Random(seed)
     rng.shuffle(queries)
     texts = {pid: p["text"] for pid, p in passages.items()}
-    found = [example(q, passages, groups, texts, documents, rng) for q in queries[:count]]
-    if whole and not any(e.evidence for e in found):
-        found = [replace(e, evidence=[(n, 0, len(e.texts[n])) for n in e.relevant]) for e in found]
-    return found
+    made = [example(q, passages, groups, texts, documents, rng) for q in queries[:count]]
+    if whole and not any(e.evidence for e in made):
+        made = [replace(e, evidence=[(n, 0, len(e.texts[n])) for n in e.relevant]) for e in made]
+    return made
 
 
 def example(

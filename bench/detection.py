@@ -14,8 +14,7 @@ from typing import Any
 
 from laconic.compressors.content.detect import detect
 from laconic.compressors.content.json import valid
-
-from .data import rows
+from laconic.models.question_sets import rows
 
 SUFFIXES = {
     "html.v1": ".html .htm .xhtml",

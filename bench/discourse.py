@@ -11,8 +11,7 @@ from tqdm import tqdm
 from laconic.compressors import Document, Parts, Units
 from laconic.compressors.edu import assemble
 from laconic.compressors.units import sentences
-
-from .data import rows
+from laconic.models.question_sets import rows
 
 SETS = ("gum", "scidtb")
 

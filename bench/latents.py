@@ -17,10 +17,10 @@ import numpy as np
 
 from laconic.compressors import Compressor, Document
 from laconic.models import Catalogue
+from laconic.models.question_sets import rows
 from laconic.service.cache import Lru, Tiers
 
 from . import plots
-from .data import rows
 
 SIZES = (1_000, 4_000, 10_000, 40_000, 100_000)
 CONTEXTS = (4_000, 16_000)

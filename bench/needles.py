@@ -20,8 +20,7 @@ from tqdm import tqdm
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.compressors.score_lexical import bm25
 from laconic.compressors.stages import Reader
-
-from .data import rows
+from laconic.models.question_sets import rows
 
 WORDS = """
     account address archive basket batch bucket cache channel client cluster column contract counter credit

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from laconic.models import Card, LossInput, TextTokenizer
 from laconic.models.onnx_lm import OnnxLM
+from laconic.models.question_sets import rows
 
-from .data import rows
 from .quality import interval
 
 

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Reader, Request, Result, Scorer, Scores
 from laconic.compressors import Segment as Seg
 from laconic.models.onnx_backend import usable_cores
+from laconic.models.question_sets import names
 
-from .data import Example, examples, sets
+from .data import Example, examples
 from .scorers import baselines
 
 OURS = ("token.v1", "late.v1", "edu.v1", "sentence.v1", "lexical.v1")
@@ -113,7 +114,7 @@ def measure(
     """Every method on every set that has evidence; means per rate, and the number of examples behind them."""
     out: dict[str, Any] = {"rates": list(rates), "documents": documents, "facts": facts(compressor), "sets": {}}
     lines = methods(compressor, work if rivals else None, recipes)
-    for name in only or sets(folder):
+    for name in only or names(folder):
         drawn = examples(folder, name, count=count, documents=documents, whole=True)
         if not any(e.evidence for e in drawn):
             continue

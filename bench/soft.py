@@ -22,9 +22,10 @@ from laconic.client.embeds import greedy, places
 from laconic.compressors import Document, LatentEncoder
 from laconic.models import Catalogue, Model
 from laconic.models.lm_hf import hf_model
+from laconic.models.question_sets import rows
 
 from . import plots
-from .data import examples, rows
+from .data import examples
 from .quality import interval
 
 LONGEST = 384  # tokens of a passage: with the question it fills the decoder's positions

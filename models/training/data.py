@@ -1,13 +1,10 @@
 """Training examples: passages cut into segments, queries with graded negatives, sentence and token labels.
 
-Reads the curated sets described by the README beside the data (`*.passages.jsonl.xz`, `*.queries.jsonl.xz`,
-`google-compression.jsonl.xz`). Nothing under an `eval` folder is ever opened.
+Reads question sets (`question_sets`) and `google-compression.jsonl.xz`. Nothing under an `eval` folder is ever opened.
 """
 
 from __future__ import annotations
 
-import json
-import lzma
 import math
 import random
 import re
@@ -21,10 +18,11 @@ import numpy as np
 import sentencex
 from tokenizers import Tokenizer
 
+from ..question_sets import SetError, names, read_set, rows
+
 CLS, SEP = 101, 102
 TEXT_TOKENS, TITLE_TOKENS, QUERY_TOKENS = 240, 16, 64
 
-QUERIES = ".queries.jsonl.xz"
 # Queries drawn per pass and how their labels may be used: `rank` alone where only the passage is known.
 MIX: dict[str, tuple[int, str]] = {
     "squad": (6000, "evidence"),
@@ -80,11 +78,14 @@ class Corpus:
 
 
 def read(path: Path) -> Iterator[dict]:
+    """The rows of a file; raises SetError for evaluation data."""
+    refuse(path)
+    yield from rows(path)
+
+
+def refuse(path: Path) -> None:
     if "eval" in path.parts:
-        raise ValueError(f"refusing to train on {path}")
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+        raise SetError(f"refusing to train on {path}")
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -129,14 +130,18 @@ def cut(tok: Tokenizer, text: str, title: str | None, source: str, pid: str, gro
 
 
 def load(folder: Path, tok: Tokenizer, *, seed: int, limit: int | None = None) -> Corpus:
-    """Read the mix; passages no drawn question can reach are left out."""
+    """Read the mix; passages no drawn question can reach are left out.
+
+    Raises SetError for what cannot be trained on.
+    """
+    refuse(folder)
     rng = random.Random(seed)
     corpus = Corpus()
     for source, use in uses(folder).items():
-        queries = [q for q in read(folder / f"{source}{QUERIES}") if usable(q, use)]
+        found = read_set(folder, source)
+        passages, queries = found["passages"], [q for q in found["queries"] if usable(q, use)]
         rng.shuffle(queries)
         queries = queries[: min(drawn(source, queries), limit or len(queries))]
-        passages = {p["pid"]: p for p in read(folder / f"{source}.passages.jsonl.xz")}
         wanted = {q["group"] for q in queries}
         grouped = defaultdict(list)
         for p in passages.values():
@@ -155,16 +160,17 @@ def load(folder: Path, tok: Tokenizer, *, seed: int, limit: int | None = None) -
             corpus.questions[source].append(question(q, source, use, tok, corpus))
             pids = [i for i in near.of(q["query"], 12) if i in keep]
             corpus.neighbours[source, q["query"], q["group"]] = [n for pid in pids for n in corpus.by_pid[source, pid]]
+    sides = {held_out(q.group) for questions in corpus.questions.values() for q in questions}
+    if len(sides) < 2:
+        raise SetError(f"the questions of {folder} are of too few groups: one in twenty is kept to judge by")
     return corpus
 
 
 def uses(folder: Path) -> dict[str, str]:
     """The folder's sets, ours in their order and then any others, and how their labels may be used."""
-    found = {p.name.removesuffix(QUERIES) for p in folder.glob(f"*{QUERIES}")}
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no training set: NAME{QUERIES} and NAME.passages.jsonl.xz")
+    found = names(folder)
     ours = {name: use for name, (_, use) in MIX.items() if name in found}
-    return ours | dict.fromkeys(sorted(found - ours.keys()), "evidence")
+    return ours | {name: "evidence" for name in found if name not in ours}
 
 
 def drawn(source: str, questions: Sized) -> int:
@@ -276,21 +282,23 @@ class Deletion:
 
 
 def deletions(folder: Path, tok: Tokenizer, corpus: Corpus, limit: int | None = None) -> list[Deletion]:
-    """Sentence compression pairs, and SQuAD passages with the answers to all questions asked about them."""
+    """Sentence compression pairs, and passages of SQuAD and of sets that are not ours with the answers to all
+    questions asked about them, where there are three and more.
+    """
     out = []
     pairs = folder / "google-compression.jsonl.xz"
     for row in list(read(pairs))[:limit] if pairs.exists() else []:
         group = f"gc-{row['id']}"
         for s in cut(tok, row["original"], None, "google-compression", group, group):
             out.append(Deletion(segment=s, label=token_labels(s, row["keep"], [])[0]))
-    asked: dict[str, list] = defaultdict(list)
-    squad = folder / "squad.queries.jsonl.xz"
-    for q in read(squad) if squad.exists() else ():
-        for label in q["labels"]:
-            asked[label["pid"]] += label["answers"][:1]
+    asked: dict[tuple[str, str], list] = defaultdict(list)
+    for source in corpus.questions:
+        if source == "squad" or source not in MIX:
+            for label in (x for q in read_set(folder, source)["queries"] for x in q["labels"]):
+                asked[source, label["pid"]] += label["answers"][:1]
     for s in corpus.segments:
-        if s.source == "squad" and len(asked[s.pid]) >= 3:
-            out.append(Deletion(segment=s, label=token_labels(s, asked[s.pid], [])[0]))
+        if len(asked[s.source, s.pid]) >= 3:
+            out.append(Deletion(segment=s, label=token_labels(s, asked[s.source, s.pid], [])[0]))
     return out
 
 

@@ -17,7 +17,7 @@ from ..export import late_to_onnx
 from .batches import Batch, Batcher
 from .calibrate import choose, collect
 from .encoder import prepare
-from .fit import TrainConfig, better, develop, finished, fit, kept, label_losses, scores, total
+from .fit import TrainConfig, agnostic_loss, better, develop, finished, fit, kept, label_losses, scores, total
 from .late import Late, LateConfig
 from .network import fill, keep
 from .publish import begun, training_facts
@@ -56,7 +56,7 @@ def agreement(own: Tensor, other: Tensor, b: Batch, weight: float) -> Tensor:
 
 def train(c: TrainConfig, published: Path) -> Path:
     """Train a `Late`; returns the path of the checkpoint."""
-    if finished(c):
+    if finished(c, f"late taught by {digest(published / 'interaction.safetensors')}"):
         return c.work / "checkpoint.pt"
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
@@ -65,15 +65,19 @@ def train(c: TrainConfig, published: Path) -> Path:
     assert isinstance(batcher.store, StateStore)  # nothing of the encoder is trained here
     begin(late, batcher.store, c.begin)
 
-    def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
+    def loss(asked: Batch, unasked: Batch | None) -> tuple[Tensor, dict[str, float]]:
         keep, _, relevance = scores(late, asked)
-        agnostic = scores(late, unasked)[1]
         with torch.no_grad():
             keep_t, _, relevance_t = scores(wise, asked)
-            agnostic_t = scores(wise, unasked)[1]
-        parts = label_losses(keep, relevance, asked, agnostic, unasked)
-        parts["agree"] = agreement(keep, keep_t, asked, AGREE) + agreement(agnostic, agnostic_t, unasked, AGREE)
+        parts = label_losses(keep, relevance, asked)
+        parts["agree"] = agreement(keep, keep_t, asked, AGREE)
         parts["sort"] = SORT * F.smooth_l1_loss(relevance.float(), relevance_t.float())
+        if unasked:
+            agnostic = scores(late, unasked)[1]
+            with torch.no_grad():
+                agnostic_t = scores(wise, unasked)[1]
+            parts["agnostic"] = agnostic_loss(agnostic, unasked)
+            parts["agree"] = parts["agree"] + agreement(agnostic, agnostic_t, unasked, AGREE)
         return total(parts)
 
     return fit(c, late, batcher, loss)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..card import Card
+from ..card import Card, digest
 from ..torch_backend import encoder_weights
 from .batches import Batch, Batcher
 from .data import Corpus, deletions, load
@@ -114,14 +114,15 @@ def prepare(c: TrainConfig, folder: Path | None) -> tuple[Network, Batcher]:
     c.work.mkdir(parents=True, exist_ok=True)
     if c.unfrozen:
         return network, Batcher(corpus, dels, Fresh(inputs), inputs)
-    store = StateStore(c.work / "states.f16", inputs, config.width)
+    encoder = digest(served(folder) if folder else c.base / "model.safetensors")
+    store = StateStore(c.work / "states.f16", inputs, config.width, f"{encoder} on {c.device}")
     store.fill(inputs, encode_with(network, c, inputs, folder), c.threads)
     return network, Batcher(corpus, dels, store, inputs)
 
 
 def train(c: TrainConfig) -> Path:
     """Train the interaction block, and what of the encoder is not frozen; returns the path of the checkpoint."""
-    if finished(c):
+    if finished(c, "encoder"):
         return c.work / "checkpoint.pt"
     torch.manual_seed(c.seed)
     torch.set_num_threads(c.threads)
@@ -130,7 +131,7 @@ def train(c: TrainConfig) -> Path:
         fill(network.interaction, c.begin / "interaction.safetensors")
     block = Whole(network, c.unfrozen) if c.unfrozen else network.interaction
 
-    def loss(asked: Batch, unasked: Batch) -> tuple[Tensor, dict[str, float]]:
+    def loss(asked: Batch, unasked: Batch | None) -> tuple[Tensor, dict[str, float]]:
         return total(block_losses(block, asked, unasked))
 
     return fit(c, block, batcher, loss)

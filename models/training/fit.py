@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from .batches import Batch, Batcher
 from .data import Corpus, Question, drawn, held_out
 
 Block = TypeVar("Block", bound=nn.Module)
-Loss = Callable[[Batch, Batch], tuple[Tensor, dict[str, float]]]  # with a query, without one
+Loss = Callable[[Batch, Batch | None], tuple[Tensor, dict[str, float]]]  # with a query, without one if there are any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +66,25 @@ def scores(block: nn.Module, b: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return block(b.ids, b.states, b.parts == 1, b.parts == 2)
 
 
-def label_losses(keep: Tensor, relevance: Tensor, asked: Batch, agnostic: Tensor, unasked: Batch) -> dict[str, Tensor]:
-    """The losses against labels, by name: over groups with a query and over segments without one."""
+def label_losses(keep: Tensor, relevance: Tensor, asked: Batch) -> dict[str, Tensor]:
+    """The losses of groups with a query against their labels, by name."""
     return {
         "token": losses.token_loss(keep, asked),
         "sentence": losses.sentence_loss(keep, asked),
         "relevance": 0.5 * losses.relevance_loss(relevance, asked),
-        "agnostic": 0.5 * losses.agnostic_loss(agnostic, unasked),
     }
 
 
-def block_losses(block: nn.Module, asked: Batch, unasked: Batch) -> dict[str, Tensor]:
+def agnostic_loss(agnostic: Tensor, unasked: Batch) -> Tensor:
+    """That of segments without a query."""
+    return 0.5 * losses.agnostic_loss(agnostic, unasked)
+
+
+def block_losses(block: nn.Module, asked: Batch, unasked: Batch | None) -> dict[str, Tensor]:
     """The losses of a scorer against labels, by name."""
     keep, _, relevance = scores(block, asked)
-    return label_losses(keep, relevance, asked, scores(block, unasked)[1], unasked)
+    found = label_losses(keep, relevance, asked)
+    return found | ({"agnostic": agnostic_loss(scores(block, unasked)[1], unasked)} if unasked else {})
 
 
 def total(parts: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -133,8 +138,21 @@ def by_pace(block: nn.Module, slow: float) -> list[dict[str, Any]]:
     return [{"params": p, "pace": pace} for pace, p in paces.items() if p]
 
 
-def finished(c: TrainConfig) -> bool:
-    path = c.work / "checkpoint.pt"
+class RunError(ValueError):
+    """A work folder in which another run was begun."""
+
+
+def finished(c: TrainConfig, what: str) -> bool:
+    """Whether the run in the work folder is done; raises RunError if it is not this one."""
+    told = {k: str(v) for k, v in asdict(c).items() if k not in ("work", "steps", "every", "threads", "device")}
+    told |= {"what": what, "files": str([(p.name, p.stat().st_size) for p in sorted(c.data.glob("*.jsonl*"))])}
+    noted, path = c.work / "run.json", c.work / "checkpoint.pt"
+    before = json.loads(noted.read_text()) if noted.exists() else told
+    other = ", ".join(k for k, v in told.items() if before.get(k) != v)
+    if other:
+        raise RunError(f"{c.work} holds a run that differs in: {other}. Give --work another folder, or remove it")
+    c.work.mkdir(parents=True, exist_ok=True)
+    noted.write_text(json.dumps(told, indent=1))
     return path.exists() and torch.load(path, weights_only=True)["step"] >= c.steps
 
 
@@ -165,12 +183,12 @@ def fit(c: TrainConfig, block: nn.Module, batcher: Batcher, loss: Loss) -> Path:
         items = []
         for g in range(c.queries):
             items += batcher.group(queue.pop(), g, c.segments, c.longest, rng)
-        bare = [batcher.agnostic(rng.choice(training), c.longest, rng) for _ in range(c.agnostic)]
+        bare = [batcher.agnostic(rng.choice(training), c.longest, rng) for _ in range(c.agnostic if training else 0)]
         for group in optimizer.param_groups:
             group["lr"] = group["pace"] * c.rate * schedule(step, c)
         with torch.autocast(c.device, torch.bfloat16, enabled=c.device != "cpu"):
-            asked, unasked = (to_device(batcher.pack(x), c.device) for x in (items, bare))
-            value, parts = loss(asked, unasked)
+            asked = to_device(batcher.pack(items), c.device)
+            value, parts = loss(asked, to_device(batcher.pack(bare), c.device) if bare else None)
         optimizer.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

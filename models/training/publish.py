@@ -90,7 +90,7 @@ def publish(c: TrainConfig, target: Path, revision: str) -> dict[str, Any]:
             },
             "data": {
                 "queries_per_set": {k: drawn(k, v) for k, v in batcher.corpus.questions.items()},
-                "licences": LICENCES,
+                "licences": licences(batcher, c.begin),
             },
             "held_out": {
                 "what": "evidence recall of whole sentences over ten segments, groups never trained on",
@@ -182,6 +182,14 @@ def ran(c: RunConfig) -> dict[str, Any]:
     }
 
 
+def licences(batcher: Batcher, begin: Path | None) -> dict[str, str]:
+    """Those of our sets that were trained on, in this run and before; of others we know none."""
+    segments = [*batcher.corpus.segments, *(d.segment for d in batcher.deletions)]
+    sources = {s.source for s in segments}
+    before = Card.read(begin).facts["data"]["licences"] if begin else {}
+    return {k: v for k, v in LICENCES.items() if k in before or not sources.isdisjoint(k.split(", "))}
+
+
 def training_facts(c: TrainConfig, log: list[dict[str, Any]]) -> dict[str, Any]:
     """What the run was, from its own log."""
     return {
@@ -193,5 +201,6 @@ def training_facts(c: TrainConfig, log: list[dict[str, Any]]) -> dict[str, Any]:
         "last_losses": {
             k: round(float(np.mean([r[k] for r in log[-100:]])), 4)
             for k in ("token", "sentence", "relevance", "agnostic")
+            if k in log[-1]
         },
     }

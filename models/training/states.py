@@ -6,6 +6,7 @@ questions is encoded once, not ten times per pass: on a CPU this is most of the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,14 +33,20 @@ class Fresh:
 
 
 class StateStore:
-    """Ragged float16 states [sum(T), D] in one memory-mapped file, addressed by input number."""
+    """Ragged float16 states [sum(T), D] in one memory-mapped file, addressed by input number.
 
-    def __init__(self, path: Path, inputs: Sequence[Sequence[int]], width: int) -> None:
+    A file of other inputs, or of another `encoder` (any name that tells them apart), is made anew.
+    """
+
+    def __init__(self, path: Path, inputs: Sequence[Sequence[int]], width: int, encoder: str = "") -> None:
         self.ends = np.cumsum([len(i) for i in inputs])
         self.path, self.width = path, width
         shape = (int(self.ends[-1]), width)
-        done = path.with_suffix(".done")
-        self.complete = done.exists() and done.read_text() == f"{shape}"
+        given = hashlib.sha256(f"{encoder} {width}".encode() + self.ends.tobytes())
+        for i in inputs:
+            given.update(np.asarray(i, np.int32).tobytes())
+        self.digest, done = given.hexdigest(), path.with_suffix(".done")
+        self.complete = done.exists() and done.read_text() == self.digest
         mode = "r" if self.complete else "w+"
         self.array = np.memmap(path, np.float16, mode, shape=shape)  # type: ignore[call-overload]
 
@@ -55,7 +62,7 @@ class StateStore:
             for _ in pool.map(one, range(len(inputs))):
                 bar.update()
         self.array.flush()
-        self.path.with_suffix(".done").write_text(f"{self.array.shape}")
+        self.path.with_suffix(".done").write_text(self.digest)
         self.complete = True
 
     def __getitem__(self, i: int) -> np.ndarray:
