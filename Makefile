@@ -40,7 +40,7 @@ coverage: dev  ## the same, and which lines no test runs; a third slower
 docs: dev  ## the documentation as a site, in build/docs; links that lead nowhere are errors (--quiet would let them pass)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-pictures: dev  ## the playground as the docs show it; needs a Chromium, see .ci/browser
+pictures: dev  ## those of the playground and of the command in the docs; needs a Chromium, see .ci/browser
 	$(BIN)/python -m tests.browser docs/images
 
 bench: dev  ## quality beside baselines: make bench DATA=folder

@@ -1,11 +1,16 @@
-"""A Chromium for the tests: found on this machine, driven by Playwright; and the playground's pictures for the docs.
+"""A Chromium for the tests: found on this machine, driven by Playwright; and the pictures for the docs.
 
-`python -m tests.browser docs/images` takes the pictures anew.
+`python -m tests.browser docs/images` takes them anew: the playground's, and the command's on a terminal.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import pty
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +24,12 @@ PICTURES: dict[str, dict[str, Any]] = {
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True},
 }
+
+
+QUERY = (
+    "Who took over the supervision of the Brooklyn Bridge when Washington Roebling fell ill, and what did she study?"
+)
+COMMAND = ("laconic", "compress", "docs/examples/bridges.txt", "--query", QUERY, "--rate", "0.25")
 
 
 def chromium() -> str | None:
@@ -70,11 +81,27 @@ def reduce(path: Path) -> None:
     full.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def terminal(target: Path) -> None:
+    """What the command shows on a terminal, as a picture of it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    screen, shown = pty.openpty()
+    program = Path(sys.executable).with_name(COMMAND[0])
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    subprocess.run([program, *COMMAND[1:]], stdin=shown, stdout=shown, stderr=shown, env=environment, check=True)
+    found = os.read(screen, 1 << 16).decode().replace("\r\n", "\n")
+    console = Console(file=io.StringIO(), record=True, width=104, force_terminal=True)
+    console.print(Text("$ " + shlex.join(COMMAND), style="green"), Text.from_ansi(found), sep="\n")
+    console.save_svg(str(target / "compress.svg"), title="laconic compress")
+
+
 def main(target: Path) -> None:
     from laconic.service.settings import Settings
 
     from .conftest import serving
 
+    terminal(target)
     with serving(Settings()) as address, browsing() as browser:
         for name in PICTURES:
             shoot(browser, address, name, target)
