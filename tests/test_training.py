@@ -29,6 +29,7 @@ from laconic.models.training.encoder import Whole, open_tokenizer
 from laconic.models.training.fit import TrainConfig, draw
 from laconic.models.training.late import Late, LateConfig
 from laconic.models.training.network import Network, NetworkConfig
+from laconic.models.training.reading import passages
 from laconic.models.training.states import StateStore
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporter warns of its own future
@@ -372,3 +373,16 @@ def test_evaluation_data_is_never_opened(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data, tmp_path / "eval")
     with pytest.raises(SetError, match="refusing to train"):
         load(tmp_path / "eval", open_tokenizer(EMBEDDED / "laconic-mini"), seed=1)
+
+
+def test_latents_learn_from_your_questions(data: Path, tmp_path: Path) -> None:
+    """Answers of a set that is not ours are read beside ours, apart by groups; without any the folder is refused."""
+    for kind in ("passages", "queries"):
+        (data / f"nq.{kind}.jsonl.xz").rename(data / f"contracts.{kind}.jsonl.xz")
+    kept, left = (passages(data, left_out=out) for out in (False, True))
+    assert len(kept) + len(left) == 2 * 80 and len(left) >= 2
+    assert {p.text[a:b] for p in kept for _, a, b in p.questions} == set(PEOPLE)
+    (tmp_path / "boolq.passages.jsonl").write_text("")
+    (tmp_path / "boolq.queries.jsonl").write_text("")
+    with pytest.raises(SetError, match="no question"):
+        passages(tmp_path, left_out=False)

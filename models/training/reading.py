@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from .data import held_out, read
+from ..question_sets import SetError, names, read_set
+from .data import MIX, held_out, read, refuse
 
 QUESTIONS = 4  # about one text
 APART = 48  # articles never trained on, for the curve
@@ -53,18 +54,28 @@ class Row:
 
 
 def passages(folder: Path, *, left_out: bool) -> list[Passage]:
-    """Texts with the questions that they answer, of groups trained on or of those left out."""
+    """Texts with the questions that they answer, of groups trained on or of those left out.
+
+    Of our sets those of ASKED are read, of others all. Raises SetError where there is none.
+    """
+    refuse(folder)
     out = []
-    for source in ASKED:
-        if not (folder / f"{source}.queries.jsonl.xz").exists():
-            continue
+    for source in (n for n in names(folder) if n in ASKED or n not in MIX):
+        found = read_set(folder, source)
         asked: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
-        for q in read(folder / f"{source}.queries.jsonl.xz"):
+        for q in found["queries"]:
             for label in q["labels"][:1] if held_out(q["group"]) == left_out else ():
                 if label["answers"]:
                     asked[label["pid"]].append((q["query"], *label["answers"][0]))
-        found = (p for p in read(folder / f"{source}.passages.jsonl.xz") if p["pid"] in asked)
-        out += [Passage(text=p["text"], questions=asked[p["pid"]]) for p in found]
+        out += [
+            Passage(text=found["passages"][pid]["text"], questions=asked[pid])
+            for pid in found["passages"]
+            if pid in asked
+        ]
+    if not out:
+        raise SetError(
+            f"no question of {folder} has an answer in a group that is {'left out' if left_out else 'trained on'}"
+        )
     return out
 
 
@@ -122,5 +133,5 @@ def texts(folder: Path, shards: Sequence[int]) -> list[str]:
     rows = (r for n in shards for r in read(folder / f"wikipedia-{n}.jsonl.xz"))
     found = [r["text"] for r in rows if len(r["text"]) > 4000 and not held_out(r["id"])]
     if len(found) <= APART:
-        raise ValueError(f"{folder} holds {len(found)} articles of 4,000 characters; {APART} are kept apart")
+        raise SetError(f"{folder} holds {len(found)} articles of 4,000 characters; {APART} are kept apart")
     return found
