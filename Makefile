@@ -6,7 +6,8 @@ DATA ?= data/eval
 EXTRAS ?= dev
 MORE ?= # further packages
 INSTALL ?= $(BIN)/pip install --quiet
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# two processes for two cores: more threads of OpenMP in each would only spin (a sixth slower)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: dev check format lint types test coverage docs pictures bench locks rehearse-image clean
 
