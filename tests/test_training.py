@@ -348,6 +348,8 @@ def test_yours_alone(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.argv", [*command, "--work", str(tmp_path / "else")])
     with pytest.raises(SystemExit, match="too few groups"):
         main()
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    main()  # nothing was begun there
 
 
 def test_states_of_other_inputs_are_not_taken(tmp_path: Path) -> None:
@@ -363,6 +365,8 @@ def test_states_of_other_inputs_are_not_taken(tmp_path: Path) -> None:
     assert made([[1, 2], [3]], "a")
     assert not made([[1, 2], [3]], "a")
     assert made([[1, 3], [2]], "a")
+    assert made([[1, 3], [2]], "b")
+    StateStore(tmp_path / "states.f16", [[9, 9], [9]], 2, "c")  # and stopped
     assert made([[1, 3], [2]], "b")
 
 

@@ -143,12 +143,12 @@ class RunError(ValueError):
 
 
 def finished(c: TrainConfig, what: str) -> bool:
-    """Whether the run in the work folder is done; raises RunError if it is not this one."""
+    """Whether the run in the work folder is done; raises RunError if one was begun that is not this one."""
     told = {k: str(v) for k, v in asdict(c).items() if k not in ("work", "steps", "every", "threads", "device")}
     told |= {"what": what, "files": str([(p.name, p.stat().st_size) for p in sorted(c.data.glob("*.jsonl*"))])}
     noted, path = c.work / "run.json", c.work / "checkpoint.pt"
-    before = json.loads(noted.read_text()) if noted.exists() else told
-    other = ", ".join(k for k, v in told.items() if before.get(k) != v)
+    begun = json.loads(noted.read_text()) if noted.exists() and path.exists() else told
+    other = ", ".join(k for k, v in told.items() if begun.get(k) != v)
     if other:
         raise RunError(f"{c.work} holds a run that differs in: {other}. Give --work another folder, or remove it")
     c.work.mkdir(parents=True, exist_ok=True)

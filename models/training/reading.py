@@ -67,11 +67,8 @@ def passages(folder: Path, *, left_out: bool) -> list[Passage]:
             for label in q["labels"][:1] if held_out(q["group"]) == left_out else ():
                 if label["answers"]:
                     asked[label["pid"]].append((q["query"], *label["answers"][0]))
-        out += [
-            Passage(text=found["passages"][pid]["text"], questions=asked[pid])
-            for pid in found["passages"]
-            if pid in asked
-        ]
+        wanted = {pid: p["text"] for pid, p in found["passages"].items() if pid in asked}
+        out += [Passage(text=text, questions=asked[pid]) for pid, text in wanted.items()]
     if not out:
         raise SetError(
             f"no question of {folder} has an answer in a group that is {'left out' if left_out else 'trained on'}"

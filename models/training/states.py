@@ -40,13 +40,15 @@ class StateStore:
 
     def __init__(self, path: Path, inputs: Sequence[Sequence[int]], width: int, encoder: str = "") -> None:
         self.ends = np.cumsum([len(i) for i in inputs])
-        self.path, self.width = path, width
+        self.width = width
         shape = (int(self.ends[-1]), width)
         given = hashlib.sha256(f"{encoder} {width}".encode() + self.ends.tobytes())
         for i in inputs:
             given.update(np.asarray(i, np.int32).tobytes())
-        self.digest, done = given.hexdigest(), path.with_suffix(".done")
-        self.complete = done.exists() and done.read_text() == self.digest
+        self.digest, self.done = given.hexdigest(), path.with_suffix(".done")
+        self.complete = self.done.exists() and self.done.read_text() == self.digest
+        if not self.complete:
+            self.done.unlink(missing_ok=True)  # what it told of is written over
         mode = "r" if self.complete else "w+"
         self.array = np.memmap(path, np.float16, mode, shape=shape)  # type: ignore[call-overload]
 
@@ -62,7 +64,7 @@ class StateStore:
             for _ in pool.map(one, range(len(inputs))):
                 bar.update()
         self.array.flush()
-        self.path.with_suffix(".done").write_text(self.digest)
+        self.done.write_text(self.digest)
         self.complete = True
 
     def __getitem__(self, i: int) -> np.ndarray:
