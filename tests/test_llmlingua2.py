@@ -256,7 +256,7 @@ def test_parity_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason="classifiers run in torch")
     pytest.importorskip("transformers", reason="the checkpoints are made by it")
-    return build(tmp_path_factory.mktemp("classifiers"), request.param, 3)
+    return build(tmp_path_factory.mktemp("classifiers"), request.param, 5)
 
 
 def inputs(lengths: tuple[int, ...]) -> list[ModelInput]:
@@ -349,7 +349,7 @@ def test_a_classifier_by_name(checkpoint: Path) -> None:
     text = "The committee met on 14 March and agreed to postpone the vote. " * 5
     scores = TokenScorer(model.backend, model.tokenizer)(None, [Segment(document=0, start=7, text=text)])[0]
     assert len(scores.keep) == len(scores.pieces) == made.reader().count([text])[0]
-    assert scores.keep.std() > 0.25  # it tells words apart
+    assert scores.keep.std() > 0.5
     made.close()
 
 

@@ -247,6 +247,7 @@ def test_curl_does_the_same(visit: Open) -> None:
     page.get_by_text("The same with curl").click()
     page.get_by_role("button", name="Copy curl").click()
     page.get_by_text("Curl copied.").first.wait_for()
+    assert page.get_by_role("status").text_content() == "Curl copied."
     command = page.evaluate("navigator.clipboard.readText()")
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert [d["text"] for d in json.loads(done.stdout)["documents"]] == marked(page)

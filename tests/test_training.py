@@ -383,10 +383,10 @@ def test_latents_learn_from_your_questions(data: Path, tmp_path: Path) -> None:
     """Answers of a set that is not ours are read beside ours, apart by groups; without any the folder is refused."""
     for kind in ("passages", "queries"):
         (data / f"nq.{kind}.jsonl.xz").rename(data / f"contracts.{kind}.jsonl.xz")
-    kept, left = (passages(data, left_out=out) for out in (False, True))
+    kept, left = passages(data)
     assert len(kept) + len(left) == 2 * 80 and len(left) >= 2
     assert {p.text[a:b] for p in kept for _, a, b in p.questions} == set(PEOPLE)
     (tmp_path / "boolq.passages.jsonl").write_text("")
     (tmp_path / "boolq.queries.jsonl").write_text("")
     with pytest.raises(SetError, match="no question"):
-        passages(tmp_path, left_out=False)
+        passages(tmp_path)

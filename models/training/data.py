@@ -75,6 +75,7 @@ class Corpus:
     by_pid: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     by_group: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     neighbours: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    asked: dict[tuple[str, str], list] = field(default_factory=lambda: defaultdict(list))  # all answers in a passage
 
 
 def read(path: Path) -> Iterator[dict]:
@@ -140,6 +141,8 @@ def load(folder: Path, tok: Tokenizer, *, seed: int, limit: int | None = None) -
     for source, use in uses(folder).items():
         found = read_set(folder, source)
         passages, queries = found["passages"], [q for q in found["queries"] if usable(q, use)]
+        for label in (x for q in found["queries"] for x in q["labels"]):
+            corpus.asked[source, label["pid"]] += label["answers"][:1]
         rng.shuffle(queries)
         queries = queries[: min(drawn(source, queries), limit or len(queries))]
         wanted = {q["group"] for q in queries}
@@ -291,14 +294,10 @@ def deletions(folder: Path, tok: Tokenizer, corpus: Corpus, limit: int | None = 
         group = f"gc-{row['id']}"
         for s in cut(tok, row["original"], None, "google-compression", group, group):
             out.append(Deletion(segment=s, label=token_labels(s, row["keep"], [])[0]))
-    asked: dict[tuple[str, str], list] = defaultdict(list)
-    for source in corpus.questions:
-        if source == "squad" or source not in MIX:
-            for label in (x for q in read_set(folder, source)["queries"] for x in q["labels"]):
-                asked[source, label["pid"]] += label["answers"][:1]
     for s in corpus.segments:
-        if len(asked[s.source, s.pid]) >= 3:
-            out.append(Deletion(segment=s, label=token_labels(s, asked[s.source, s.pid], [])[0]))
+        answers = corpus.asked[s.source, s.pid]
+        if len(answers) >= 3 and (s.source == "squad" or s.source not in MIX):
+            out.append(Deletion(segment=s, label=token_labels(s, answers, [])[0]))
     return out
 
 

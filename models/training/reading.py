@@ -18,6 +18,7 @@ from .data import MIX, held_out, read, refuse
 
 QUESTIONS = 4  # about one text
 APART = 48  # articles never trained on, for the curve
+Asked = dict[str, list[tuple[str, int, int]]]  # questions and where their answers stand, by passage
 ASKED = ("squad", "squad-train", "nq", "afriqa", "fairytale")
 
 
@@ -53,27 +54,26 @@ class Row:
     same: bool = False
 
 
-def passages(folder: Path, *, left_out: bool) -> list[Passage]:
-    """Texts with the questions that they answer, of groups trained on or of those left out.
+def passages(folder: Path) -> tuple[list[Passage], list[Passage]]:
+    """Texts with the questions that they answer: of groups trained on, and of those left out.
 
-    Of our sets those of ASKED are read, of others all. Raises SetError where there is none.
+    Of our sets those of ASKED are read, of others all. Raises SetError where either side is empty.
     """
     refuse(folder)
-    out = []
+    sides: tuple[list[Passage], list[Passage]] = [], []
     for source in (n for n in names(folder) if n in ASKED or n not in MIX):
         found = read_set(folder, source)
-        asked: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+        asked: tuple[Asked, Asked] = defaultdict(list), defaultdict(list)
         for q in found["queries"]:
-            for label in q["labels"][:1] if held_out(q["group"]) == left_out else ():
+            for label in q["labels"][:1]:
                 if label["answers"]:
-                    asked[label["pid"]].append((q["query"], *label["answers"][0]))
-        wanted = {pid: p["text"] for pid, p in found["passages"].items() if pid in asked}
-        out += [Passage(text=text, questions=asked[pid]) for pid, text in wanted.items()]
-    if not out:
-        raise SetError(
-            f"no question of {folder} has an answer in a group that is {'left out' if left_out else 'trained on'}"
-        )
-    return out
+                    asked[held_out(q["group"])][label["pid"]].append((q["query"], *label["answers"][0]))
+        for side, by in zip(sides, asked, strict=True):
+            wanted = {pid: p["text"] for pid, p in found["passages"].items() if pid in by}
+            side += [Passage(text=text, questions=by[pid]) for pid, text in wanted.items()]
+    if not all(sides):
+        raise SetError(f"{folder} has no question with an answer in groups {'left out' if sides[0] else 'trained on'}")
+    return sides
 
 
 class Rows:

@@ -218,8 +218,8 @@ def train(c: SoftRun) -> Trainer:
 
 def steps(c: SoftRun, t: Trainer, optimizer: torch.optim.Optimizer, first: int) -> Iterator[dict[str, Any]]:
     articles = texts(c.data, c.shards)
-    asked = passages(c.data, left_out=False)
-    apart = articles[:APART], passages(c.data, left_out=True)
+    asked, left_out = passages(c.data)
+    apart = articles[:APART], left_out
     bar = tqdm(range(first, c.steps), initial=first, total=c.steps, desc="train")
     start = time.time()
     trained = [p for g in optimizer.param_groups for p in g["params"]]
