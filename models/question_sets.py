@@ -53,10 +53,13 @@ class QuestionSet(TypedDict):
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON lines, compressed or not."""
-    with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+    """The objects of a file of JSON lines, compressed or not; raises SetError where it cannot be unpacked."""
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+    except (EOFError, lzma.LZMAError) as e:  # as after a copy that was broken off
+        raise SetError(f"{path} is no whole .xz file: {e}") from None
 
 
 def names(folder: Path) -> list[str]:
@@ -100,5 +103,5 @@ def _checked(path: Path, kind: type[BaseModel]) -> Iterator[tuple[int, dict[str,
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         raise SetError(f"{path}, line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except ValueError as e:  # no JSON
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
         raise SetError(f"{path}, line {number + 1}: {e}") from None

@@ -83,3 +83,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "contracts.passages.jsonl").unlink()
     with pytest.raises(SetError, match=r"contracts\.passages\.jsonl\.xz is missing"):
         read_set(tmp_path, "contracts")
+
+
+def test_a_broken_copy_is_named(tmp_path: Path) -> None:
+    """A download that was cut off, and what is no .xz at all."""
+    path = put(tmp_path, [PASSAGE] * 50, [QUERY], ".jsonl.xz") / "contracts.passages.jsonl.xz"
+    for left in (path.read_bytes()[:-20], b"<html>not found</html>"):
+        path.write_bytes(left)
+        with pytest.raises(SetError, match=r"contracts\.passages\.jsonl\.xz is no whole \.xz file"):
+            read_set(tmp_path, "contracts")
