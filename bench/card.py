@@ -77,20 +77,33 @@ def held_out(card: Card) -> list[str]:
 
 def calibrated(card: Card) -> list[str]:
     """What a wanted recall kept, and how much it took, on both kinds of data; the diagrams."""
-    lines = ["## Budgets by recall\n", "Share of evidence kept (share of tokens it took); `laconic bench calibrate`.\n"]
+    lines = [
+        "## Budgets by recall\n",
+        "Share of evidence kept (share of tokens it took); `laconic bench calibrate`. On the right, the share of "
+        "tokens kept of documents that were asked another question of their set, as a rule one they do not answer.\n",
+    ]
     for recipe, part in (("token.v1", card.facts), ("late.v1", card.late.facts if card.late else {})):
         if not (found := part.get("calibration")):
             continue
         wanted = [key for key in found if key.startswith("at ")]
         lines += [f"### {recipe}\n", f"![reliability of {recipe}](reliability-{recipe}.png)\n"]
-        lines += ["| | " + " | ".join(wanted) + " |", "|---" * (len(wanted) + 1) + "|"]
+        heads = [*wanted, *(f"asked amiss, {w}" for w in wanted)]
+        lines += ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
         for kind in ("held_back", "evaluation"):
-            cells = [pair(found[w]["recall_and_rate"].get(kind)) for w in wanted]
+            cells = [*(pair(found[w]["recall_and_rate"].get(kind)) for w in wanted), *[""] * len(wanted)]
             lines.append(f"| **{kind.replace('_', ' ')}, mean** | " + " | ".join(cells) + " |")
             for name in found[wanted[0]].get(kind, {}):
-                lines.append(f"| {name} | " + " | ".join(pair(found[w][kind][name]) for w in wanted) + " |")
+                cells = [pair(found[w][kind][name]) for w in wanted]
+                cells += [
+                    amiss(found[w].get("elsewhere", {}).get(name) if kind == "evaluation" else None) for w in wanted
+                ]
+                lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
     return lines
+
+
+def amiss(rate: float | None) -> str:
+    return "" if rate is None else f"{rate:.2f}"
 
 
 def pair(found: tuple[float, float] | None) -> str:

@@ -110,7 +110,9 @@ def calibrate(args: argparse.Namespace) -> int:
         sizes = {"count": args.count, "documents": args.documents}
         known = collect(args.data, compressor, recipe, **sizes, among=held_out)
         fresh = collect(args.check, compressor, recipe, **sizes) if args.check else []
-        result[recipe] = report(known, fresh)
+        fewer = {**sizes, "count": max(2, args.count // 4)}
+        elsewhere = collect(args.check, compressor, recipe, **fewer, elsewhere=True) if args.check else []
+        result[recipe] = report(known, fresh, elsewhere)
         reliability(result[recipe]["bins"], args.out / f"reliability-{recipe}.png", recipe)
         if args.write:
             write(args.write, recipe, result[recipe])

@@ -12,7 +12,7 @@ from .select import Piece, above, within
 from .stages import Reader
 from .types import Budget, BudgetUnreachable, Request
 
-Least = Callable[[Budget], float]  # the lowest score that a budget without a count keeps
+Least = Callable[[Budget, np.ndarray, np.ndarray], float]  # see Parts.least
 
 
 def allocate(
@@ -50,7 +50,9 @@ def apply(
 ) -> tuple[list[np.ndarray], int]:
     """One budget over some documents: kept units, and the forced units' excess in tokens."""
     if budget.kind in ("threshold", "recall"):
-        return above(pieces, least(budget)), 0
+        scores = np.concatenate([p.score[p.allowed] for p in pieces])
+        lengths = np.concatenate([(p.units.ends - p.units.starts)[p.allowed] for p in pieces])
+        return above(pieces, least(budget, scores, lengths)), 0
     tokens = limit(budget, total)
     if tokens >= total:
         return [p.forced | p.allowed for p in pieces], 0

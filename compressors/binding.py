@@ -43,7 +43,7 @@ class Recipe:
 
 def meaning(s: Scoring) -> dict[str, Any]:
     """The fields of Parts that a card decides for a head."""
-    return {f: getattr(s, f) for f in ("coherence", "coherence_unasked", "temperature", "offset", "recall")}
+    return {f: getattr(s, f) for f in ("coherence", "coherence_unasked", "temperature", "offset", "recall_levels")}
 
 
 def token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .content.laid import Layout
+from .recall import levels
 from .stages import Scorer, Segmenter, Splitter
 from .types import Budget, UnitName
 
@@ -29,7 +30,7 @@ class Parts:
     calibrated: bool = False  # scores are logits of probabilities
     temperature: float = 1.0
     offset: float = 0.0
-    recall: Sequence[tuple[float, float]] = ()  # (wanted, lowest score to keep), rising
+    recall_levels: Sequence[tuple[float, float]] = ()  # (wanted, lowest level to keep: see recall), rising
     segmenter: Segmenter | None = None  # of discourse units
     spread: float = 0.0  # raises the best document, lowers the last, the others between (see rank.spread)
     company: bool = False  # with a query, sentences are raised by what stands beside them (see link, context)
@@ -48,8 +49,10 @@ class Parts:
         found: np.ndarray = (np.log(p / (1 - p)) - self.offset) * self.temperature
         return found
 
-    def least(self, budget: Budget) -> float:
-        """The lowest score that a threshold or a wanted recall keeps."""
-        if budget.kind == "recall":
-            return next((t for r, t in self.recall if r >= budget.value), -math.inf)
-        return float(self.logits(np.array(budget.value)))
+    def least(self, budget: Budget, score: np.ndarray, length: np.ndarray) -> float:
+        """The lowest score that a threshold or a wanted recall keeps of units with these scores and lengths, [N]."""
+        if budget.kind == "threshold":
+            return float(self.logits(np.array(budget.value)))
+        wanted = next((t for r, t in self.recall_levels if r >= budget.value), -math.inf)
+        kept = score[levels(score / self.temperature + self.offset, length) >= wanted]
+        return float(kept.min(initial=math.inf))

@@ -253,7 +253,7 @@ def check(request: Request, parts: Parts, ranker: Ranker | None = None) -> None:
         raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")
     if (request.unit or parts.unit) == "edu" and parts.segmenter is None:
         raise InvalidRequest("this recipe or model knows no discourse units", param="unit")
-    if any(b.kind == "recall" for b in budgets) and not parts.recall:
+    if any(b.kind == "recall" for b in budgets) and not parts.recall_levels:
         raise InvalidRequest("nobody has measured this recipe's recall: no such budget", param="budget.recall")
     if any(b.kind == "recall" for b in budgets) and not asked(request):
         raise InvalidRequest("recall is of what a query asks for: it needs one", param="budget.recall")

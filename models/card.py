@@ -19,8 +19,8 @@ class Scoring:
     """What a head's scores mean.
 
     `temperature` and `offset` turn them into probabilities; `coherence` (with a query, and without one) and
-    `relevance_weight` say how token, sentence and segment scores combine; `recall` has, rising, a share of evidence
-    that may be wanted and the lowest score to keep for it.
+    `relevance_weight` say how token, sentence and segment scores combine; `recall_levels` has, rising, a share of
+    evidence that may be wanted and the lowest level to keep for it (see compressors.recall).
     """
 
     temperature: float = 1.0
@@ -28,7 +28,7 @@ class Scoring:
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
-    recall: Sequence[tuple[float, float]] = ()
+    recall_levels: Sequence[tuple[float, float]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 
 

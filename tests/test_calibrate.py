@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from laconic.bench.__main__ import main
-from laconic.bench.calibrate import Case, bins, coverage, flat, recall_at, report, thresholds, weights
+from laconic.bench.calibrate import Case, bins, coverage, flat, levelled, recall_at, report, thresholds, weights
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.training.platt import platt
@@ -27,7 +29,8 @@ def cases(count: int, source: str, seed: int, shift: float = 0.0) -> list[Case]:
         if not label.any():
             label[score.argmax()] = True
         evidence = label / label.sum()
-        out.append(Case(source=source, score=score, tokens=rng.integers(5, 40, 40), evidence=evidence, label=label))
+        found = {"source": source, "score": score, "level": score, "length": np.full(40, 90), "label": label}
+        out.append(Case(**found, tokens=rng.integers(5, 40, 40), evidence=evidence))
     return out
 
 
@@ -72,7 +75,21 @@ def test_the_report_crosses_halves() -> None:
     found = report(cases(400, "a", 7), cases(200, "b", 8))
     assert found["at 0.9"]["held_back"]["a"][0] == pytest.approx(0.9, abs=0.03)
     assert found["at 0.9"]["evaluation"]["b"][0] == pytest.approx(0.9, abs=0.04)
-    assert [r for r, _ in found["recall"]] == sorted(r for r, _ in found["recall"])
+    assert [r for r, _ in found["recall_levels"]] == sorted(r for r, _ in found["recall_levels"])
+
+
+def test_questions_of_every_difficulty_keep_their_share() -> None:
+    """Where scores are higher for one question than for the next, levels keep more evenly, of fewer tokens."""
+    made = [c for n, by in enumerate((-3.0, 0.0, 3.0)) for c in cases(300, f"{by}", 9 + n)]
+    made = [replace(c, score=c.score + float(c.source)) for c in made]
+    by_level = levelled(made, *platt(*flat(made)))
+    kept = {}
+    for name, each in (("score", [replace(c, level=c.score) for c in made]), ("level", by_level)):
+        found = np.array(list(coverage(each, dict(thresholds(each))[0.9]).values()))
+        assert found[:, 0].mean() == pytest.approx(0.9, abs=0.005)
+        kept[name] = (found[:, 0].min(), found[:, 1].mean())
+    assert kept["level"][0] > kept["score"][0] + 0.03
+    assert kept["level"][1] < kept["score"][1]
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> None:
@@ -98,7 +115,12 @@ def test_from_data_to_card(tmp_path: Path) -> None:
     assert main(["calibrate", *known, "--count", "25", "--documents", "3", "--recipes", "token.v1", "late.v1"]) == 0
     card = Card.read(folder)
     assert card.late is not None
-    assert card.recall
-    assert card.late.recall
+    assert card.recall_levels
+    assert card.late.recall_levels
     assert card.facts["calibration"]["questions"] <= 25
     assert (tmp_path / "out" / "reliability-late.v1.png").stat().st_size > 1000
+    assert main(["card", str(folder), "--out", str(tmp_path / "card.md")]) == 0
+    found = card.facts["calibration"]["at 0.9"]
+    (kept, took), amiss = found["evaluation"]["made"], found["elsewhere"]["made"]
+    pattern = rf"^\| made \| {kept:.3f} \({took:.2f}\) \| [^|]+ \| {amiss:.2f} \|"
+    assert re.search(pattern, (tmp_path / "card.md").read_text(), re.MULTILINE)

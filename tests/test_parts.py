@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -210,30 +210,35 @@ def test_already_small_input_says_so(run: Pipeline) -> None:
 def test_recall_needs_a_query_and_a_measurement(run: Pipeline, reader: HfReader) -> None:
     """A share of evidence means nothing without a question, or where nobody measured it; 1 is everything."""
     documents = [Document(text=TEXT)]
-    measured = Pipeline(replace(run.parts, recall=[(0.8, 0.5), (0.9, -0.5)]), reader)
+    measured = Pipeline(replace(run.parts, recall_levels=[(0.8, 0.5), (0.9, -1.0)]), reader)
     with pytest.raises(InvalidRequest, match="query"):
         measured(Request(documents=documents, budget=Budget(kind="recall", value=0.9)))
     with pytest.raises(InvalidRequest, match="measured"):
-        Pipeline(replace(run.parts, recall=()), reader)(
+        Pipeline(replace(run.parts, recall_levels=()), reader)(
             Request(documents=documents, query="who?", budget=Budget(kind="recall", value=0.9))
         )
     whole = measured(Request(documents=documents, query="who?", budget=Budget(kind="recall", value=1)))
     assert whole.text == TEXT
-    assert measured.parts.least(Budget(kind="recall", value=0.7)) == 0.5
-    assert measured.parts.least(Budget(kind="recall", value=0.81)) == -0.5
-    assert measured.parts.least(Budget(kind="recall", value=0.95)) == -math.inf
+    score, length = np.array([2.0, 0.1, -0.3, -9.0]), np.array([10, 10, 10, 10])
+    least = lambda r: measured.parts.least(Budget(kind="recall", value=r), score, length)  # noqa: E731
+    assert [least(r) for r in (0.7, 0.8, 0.81, 0.9, 0.95)] == [2.0, 2.0, 0.1, 0.1, -9.0]
 
 
-@pytest.mark.parametrize("unit", ["token", "word", "sentence"])
-def test_more_recall_keeps_more(run: Pipeline, reader: HfReader, unit: UnitName) -> None:
-    """What a smaller recall keeps, a larger one keeps too; exactly what its threshold would."""
-    parts = replace(run.parts, recall=[(0.5, 1.0), (0.7, 0.0), (0.9, -1.0)])
-    line = Pipeline(parts, reader)
+@pytest.mark.parametrize("coherence", [0.0, 1.0])
+def test_more_recall_keeps_more(run: Pipeline, reader: HfReader, coherence: float) -> None:
+    """What a smaller recall keeps, a larger one does; where words score as their sentence, units change nothing."""
+    wanted = {round(0.05 * n, 2): 2.0 - 0.5 * n for n in range(1, 20)}
+    line = Pipeline(replace(run.parts, recall_levels=list(wanted.items()), coherence=coherence), reader)
 
-    def kept(budget: Budget) -> set[int]:
+    def kept(unit: UnitName, recall: float) -> set[int]:
+        budget = Budget(kind="recall", value=recall)
         found = line(Request(documents=[Document(text=TEXT)], query="who built it?", budget=budget, unit=unit))
         return {i for a, b in found.documents[0].spans for i in range(a, b) if not TEXT[i].isspace()}
 
-    few, some, most = (kept(Budget(kind="recall", value=r)) for r in (0.5, 0.7, 0.9))
-    assert few <= some <= most
-    assert some == kept(Budget(kind="threshold", value=float(parts.probability(np.array([0.0]))[0])))
+    units: tuple[UnitName, ...] = ("sentence", "word", "token")
+    for unit in units:
+        found = [kept(unit, r) for r in wanted]
+        assert all(few <= more for few, more in pairwise(found))
+        assert len({len(f) for f in found}) > 2
+        if coherence:
+            assert found == [kept("sentence", r) for r in wanted]
