@@ -227,7 +227,7 @@ def test_a_deadline_is_kept(slow: tuple[Slow, With]) -> None:
         assert late.json()["error"]["param"] == "timeout_ms"
         assert time.monotonic() - start < 2
         lane = slow[1].model().backend
-        wait_until(lambda: lane.tokens_waiting == 0, 5)
+        wait_until(lambda: lane.tokens_waiting == 0, 2)
         assert post(address, timeout_ms=5000).status_code == 200
 
 
@@ -238,7 +238,7 @@ def test_a_disconnect_stops_the_work(slow: tuple[Slow, With]) -> None:
     with serving(Settings(), compressor) as address:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{address}/v1/compress", json=body(LONG), timeout=httpx.Timeout(5, read=0.4))
-        wait_until(lambda: compressor.model().backend.tokens_waiting == 0, 5)
+        wait_until(lambda: compressor.model().backend.tokens_waiting == 0, 2)
         seen = forward.count
         time.sleep(0.3)
         assert forward.count <= seen + 1
@@ -266,9 +266,9 @@ def test_livez_tells_of_a_stuck_lane(slow: tuple[Slow, With], monkeypatch: pytes
         forward.seconds = 0.6
         running = pool.submit(post, address)
         monkeypatch.setattr(scheduler_module, "STALLED", 0.1)
-        wait_until(lambda: httpx.get(f"{address}/livez").status_code == 503)
+        wait_until(lambda: httpx.get(f"{address}/livez").status_code == 503, 3)
         running.result()
-        wait_until(lambda: httpx.get(f"{address}/livez").status_code == 200)
+        wait_until(lambda: httpx.get(f"{address}/livez").status_code == 200, 3)
 
 
 def test_answers_carry_timing_and_safe_headers(address: str) -> None:

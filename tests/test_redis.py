@@ -55,7 +55,7 @@ def keys(store: Tiers, *numbers: int) -> list[bytes]:
 
 
 def written(store: Tiers, count: int) -> None:
-    wait_until(lambda: remote(store).written >= count)
+    wait_until(lambda: remote(store).written >= count, 5)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -92,7 +92,7 @@ def test_foreign_and_damaged_values_are_misses(server: RedisServer) -> None:
         client.set(d, b"\x80garbage")
         assert store.get([a, b, c, d]) == [b"x" * 50, None, None, None]
         assert store.lookups["l2", "corrupt"] == 3
-        wait_until(lambda: not client.exists(b, c, d))
+        wait_until(lambda: not client.exists(b, c, d), 5)
         liar.put({a: b"z" * 50})
         written(liar, 1)
         assert store.get([a]) == [None]
