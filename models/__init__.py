@@ -22,7 +22,7 @@ from .marks import MARKS, marks
 from .readers import HfReader, TiktokenReader, open_reader
 from .scheduler import Scheduler
 from .tokenizer import Encoded, TextTokenizer
-from .work import Cancelled, DeadlineExceeded, EngineError, Work, current
+from .work import Cancelled, DeadlineExceeded, EngineError, Work, checkpoint, current
 
 __all__ = [
     "MARKS",
@@ -56,6 +56,7 @@ __all__ = [
     "TextTokenizer",
     "TiktokenReader",
     "Work",
+    "checkpoint",
     "current",
     "load_model",
     "load_ranker",

@@ -60,3 +60,12 @@ class Work:
 
 
 current: ContextVar[Work | None] = ContextVar("work", default=None)
+
+
+def checkpoint() -> None:
+    """Where host work looks up: raises Cancelled or DeadlineExceeded of the `current` work, if there is any.
+
+    Whatever can take longer than a few milliseconds calls it between its steps; a lane does so between forwards.
+    """
+    if (work := current.get()) is not None:
+        work.check()
