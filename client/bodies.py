@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 from typing_extensions import TypedDict
 
 from .errors import InvalidRequest, ServiceFailure, of_validation
@@ -85,8 +86,15 @@ def line(given: CompressRequest | Mapping[str, Any]) -> CompressRequest:
 
 
 def dumped(body: BaseModel) -> bytes:
-    """Only what was said: defaults are the service's to know."""
-    return body.model_dump_json(exclude_unset=True, exclude_none=True, by_alias=True).encode()
+    """Only what was said: defaults are the service's to know.
+
+    Raises InvalidRequest for what no JSON can say, as bodies hold that were changed after they were checked.
+    """
+    try:
+        return body.model_dump_json(exclude_unset=True, exclude_none=True, by_alias=True).encode()
+    except (PydanticSerializationError, TypeError, ValueError, RecursionError) as e:
+        message = f"the request cannot be written as JSON: {type(e).__name__}"
+        raise InvalidRequest(message, code="invalid_field") from None
 
 
 def named(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,9 +52,9 @@ class Pager:
 def row_of(index: int, given: CompressRequest | Mapping[str, Any]) -> Row:
     try:
         body = line(given)
+        return Row(index=index, body=body, line=dumped(body) + b"\n")
     except InvalidRequest as e:
         return Row(index=index, error=e)
-    return Row(index=index, body=body, line=dumped(body) + b"\n")
 
 
 def answers(content: bytes, count: int) -> list[BatchAnswer]:

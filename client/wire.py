@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 J = TypeVar("J")
+DEPTH = 100  # objects and lists inside each other, where a request may hold any JSON
+HOLDERS = (dict, list, tuple)
 
 
 def unicode(text: str) -> str:
@@ -20,12 +22,28 @@ def unicode(text: str) -> str:
 
 
 def plain_json(value: J) -> J:
-    """What goes back untouched must be JSON: no NaN, no lone surrogates."""
+    """What goes back untouched must be JSON, at most DEPTH deep; raises ValueError that says what it is not."""
+    if deeper(value, DEPTH):
+        raise ValueError(f"is nested too deep: at most {DEPTH} objects and lists inside each other")
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except ValueError:
-        raise ValueError("must be plain JSON: no NaN, no lone surrogates") from None
+    except (TypeError, ValueError):
+        raise ValueError("must be plain JSON: no NaN, no lone surrogates, nothing JSON has no word for") from None
     return value
+
+
+def deeper(value: object, most: int) -> bool:
+    """Whether more than `most` objects and lists are inside each other; a thing that holds itself is.
+
+    Level by level, each container once: neither the stack nor a structure that is shared a thousandfold can hurt.
+    """
+    level: list[object] = [value] if isinstance(value, HOLDERS) else []
+    for _ in range(most):
+        if not level:
+            return False
+        held = (v for x in level for v in (x.values() if isinstance(x, dict) else x))  # type: ignore[attr-defined]
+        level = list({id(v): v for v in held if isinstance(v, HOLDERS)}.values())
+    return bool(level)
 
 
 Text = Annotated[str, AfterValidator(unicode)]
