@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from . import shell
+from .keys import SCOPES
 from .settings import Settings, load
 from .telemetry import logs
 
@@ -135,6 +136,7 @@ def build() -> argparse.ArgumentParser:
 
     k = sub.add_parser("key", help="make an API key and the lines that admit it")
     k.add_argument("name", help="whose key it is; appears in metrics and logs")
+    k.add_argument("--scope", dest="scopes", action="append", choices=SCOPES, help="what it may, repeatable [compress]")
     k.set_defaults(run=shell.key)
 
     b = sub.add_parser("bench", help="measure: quality on question answering data, throughput beside peers")

@@ -19,6 +19,7 @@ from laconic.compressors import Compressor, LaconicError
 from laconic.models import ModelError
 
 from . import errors, routes
+from .access import Table, may
 from .admission import Admission
 from .edge import Edge
 from .keys import Keys
@@ -116,15 +117,17 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
         summary="Prompt and context compression for RAG",
         lifespan=lifespan,
         license_info={"name": "Apache-2.0"},
+        openapi_url=None,  # pages.py has these
+        redirect_slashes=False,
     )
     app.state.laconic = state
+    declared = may.all() if settings.metrics_port is not None else [*may.all(), ("admin", routes.metrics)]
     # the key itself is checked before the body is read (edge.py); this tells /docs that there is one
     documented = [Depends(HTTPBearer(auto_error=False))] if settings.api_keys_file else []
-    app.include_router(routes.router, dependencies=documented)
-    if settings.metrics_port is None:
-        app.include_router(routes.metrics)
+    for access, router in declared:
+        app.include_router(router, dependencies=documented if access != "public" else [])
     errors.install(app)
-    app.add_middleware(Edge, state=state)
+    app.add_middleware(Edge, state=state, table=Table(declared))
     if settings.traces:
         from .tracing import Tracing, provider  # an extra of its own
 

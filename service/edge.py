@@ -1,4 +1,4 @@
-"""Pure ASGI middleware inside `Limits`: who is asking, how long it took, and a line in the log for it."""
+"""Pure ASGI middleware inside `Limits`: who is asking, what they may, how long it took, and a line in the log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laconic.compressors import LaconicError
 
 from . import errors
+from .access import Row, Table
 
 if TYPE_CHECKING:
     from .app import State
@@ -25,18 +28,23 @@ QUIET = ("/livez", "/readyz", "/metrics")  # probes: counted, and logged only wh
 
 
 class Edge:
-    """Checks the key before the body is read; measures every answer."""
+    """Lets in what a router declared and its key may do, before the body is read; measures every answer."""
 
-    def __init__(self, app: ASGIApp, state: State) -> None:
-        self.app, self.state = app, state
+    def __init__(self, app: ASGIApp, state: State, table: Table) -> None:
+        self.app, self.state, self.table = app, state, table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # a WebSocket: no router declares one
+            await send({"type": "websocket.close", "code": 1008})
             return
         start, status = time.perf_counter(), 0
         facts: dict[str, object] = scope["state"]
         facts["started"] = start
+        row = self.table.find(scope["path"])
+        head = scope["method"] == "HEAD"
 
         async def seen(message: Message) -> None:
             nonlocal status
@@ -46,29 +54,39 @@ class Edge:
                 headers.extend(HEADERS)
                 if self.state.draining:  # whoever keeps this connection finds another process with the next one
                     headers.append((b"connection", b"close"))
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            refused = self._refuse(scope)
-            await (refused or self.app)(scope, receive, seen)
+            answer = self._answer(scope, row) or self.app
+            # a copy, so that the server still knows what was asked: it leaves the body out itself
+            await answer({**scope, "method": "GET"} if head else scope, receive, seen)
         finally:
-            self._record(scope, status or 500, time.perf_counter() - start)
+            self._record(scope, row, status or 500, time.perf_counter() - start)
 
-    def _refuse(self, scope: Scope) -> ASGIApp | None:
-        path = scope["path"]
-        if not path.startswith("/v1/") and path not in ("/metrics", "/compress"):
+    def _answer(self, scope: Scope, row: Row | None) -> ASGIApp | None:
+        """What is answered without the application: refusals, and which methods there are."""
+        method, ident = scope["method"], scope["state"]["request_id"]
+        if row is None:
+            return errors.of(HTTPException(404, "there is nothing here: see /docs"), ident)
+        if (access := row.methods.get(method)) is None:
+            allowed = {"allow": ", ".join(sorted({*row.methods, "OPTIONS"}))}
+            if method == "OPTIONS":
+                return Response(status_code=204, headers=allowed)
+            return errors.of(HTTPException(405, f"{row.path} takes {allowed['allow']}", allowed), ident)
+        if access == "public":
             return None
-        admin = path in ("/metrics", "/v1/cache")
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         try:
-            scope["state"]["key"] = self.state.keys.check(header, "admin" if admin else "compress")
+            scope["state"]["key"] = self.state.keys.check(header, None if access == "known" else access)
         except LaconicError as e:
             self.state.metrics.rejected.labels(e.code).inc()
-            return errors.of(e, scope["state"]["request_id"])
+            return errors.of(e, ident)
         return None
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
+    def _record(self, scope: Scope, row: Row | None, status: int, seconds: float) -> None:
+        route = row.path if row is not None else "other"
         self.state.metrics.requests.labels(route, str(status)).inc()
         self.state.metrics.duration.labels(route).observe(seconds)
         if route in QUIET and status < 400:

@@ -3,7 +3,7 @@
 [[key]]
 name = "team-a"
 sha256 = "9f86d081884c7d65..."      # of the key itself; `laconic key team-a` makes one
-scopes = ["compress"]               # or ["compress", "admin"]
+scopes = ["compress"]               # and "chat" (spends the upstream's key), "admin"
 tokens_per_second = 5000            # optional
 """
 
@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import logging
 import math
 import re
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,7 +34,8 @@ else:
     import tomli as tomllib
 
 log = logging.getLogger("laconic")
-Scope = Literal["compress", "admin"]
+Scope = Literal["compress", "chat", "admin"]
+SCOPES: tuple[str, ...] = get_args(Scope)
 BURST = 10.0  # seconds of its rate a key may use at once
 LOOK = 2.0  # seconds between looks at the file
 
@@ -89,7 +91,7 @@ def read(path: Path) -> list[Key]:
     return found
 
 
-ANYONE = Key(name="anonymous", sha256="0" * 64, scopes=["compress", "admin"])
+ANYONE = Key(name="anonymous", sha256="0" * 64, scopes=["compress", "chat", "admin"])
 
 
 class Keys:
@@ -101,8 +103,11 @@ class Keys:
         self._stamp, self._looked = self._mark(), clock()
         self._owed: dict[str, tuple[float, float]] = {}  # name -> (tokens used up, when)
 
-    def check(self, header: str | None, scope: Scope) -> Key:
-        """The key of an `Authorization` header; raises Unauthorized or Forbidden."""
+    def check(self, header: str | None, scope: Scope | None) -> Key:
+        """The key of an `Authorization` header, which must have the scope if one is named.
+
+        Raises Unauthorized or Forbidden.
+        """
         if self.path is None:
             return ANYONE
         self._reload()
@@ -114,8 +119,8 @@ class Keys:
                 found = key
         if found is None:
             raise Unauthorized("send Authorization: Bearer <key>" if not header else "this key is not known")
-        if scope not in found.scopes:
-            raise Forbidden(f"this key may not {scope}")
+        if scope is not None and scope not in found.scopes:
+            raise Forbidden(f"this key lacks the scope {scope}")
         return found
 
     def spend(self, key: Key, tokens: float) -> None:
@@ -157,10 +162,10 @@ class Keys:
             log.error("the last good keys stay: %s", e)
 
 
-def new(name: str) -> tuple[str, str]:
-    """A fresh key and the lines that admit it; raises ValueError for a name that cannot be one."""
+def new(name: str, scopes: Sequence[str] = ("compress",)) -> tuple[str, str]:
+    """A fresh key and the lines that admit it to its scopes; raises ValueError for a name that cannot be one."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise ValueError("a key's name has 1 to 64 letters, digits, dots, dashes or underscores")
     key = f"lac_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return key, f'[[key]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = ["compress"]\n'
+    return key, f'[[key]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = {json.dumps([*scopes])}\n'

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-router = APIRouter(include_in_schema=False)
+from .access import may
+
 FOLDER = Path(__file__).parent / "playground"
 KINDS = {
     ".css": "text/css",
@@ -25,7 +27,7 @@ HEADERS = {
 }
 
 
-@router.get("/")
+@may.public.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
     """The playground for who asks for HTML; JSON for everyone else."""
     if browser(request.headers.get("accept", "")):
@@ -36,7 +38,18 @@ async def root(request: Request) -> Response:
     return answer
 
 
-@router.get("/playground/{name}")
+@may.public.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> Response:
+    """What the API takes and answers."""
+    return JSONResponse(request.app.openapi())
+
+
+@may.public.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    return get_swagger_ui_html(openapi_url="openapi.json", title="laconic")
+
+
+@may.public.get("/playground/{name}", include_in_schema=False)
 async def file(name: str) -> Response:
     """A file of the page, by its name: only what was in the folder at start, so no path leads elsewhere."""
     if name not in FILES:

@@ -16,6 +16,8 @@ from laconic.client.wire_latents import EncodeAnswer, EncodeRequest, ExpandAnswe
 from laconic.compressors import RECIPES, Compressor, UnknownName
 from laconic.models import Card, Work
 
+from . import pages  # noqa: F401  # its routes
+from .access import may
 from .batch import Batch
 from .cache import Tiers
 from .encode import encoding, expanded, package
@@ -35,15 +37,12 @@ from .fronts import (
 )
 from .handle import A, Call, compressing, left, noted
 from .messages import read
-from .pages import router as pages
 from .telemetry import server_timing
 
 if TYPE_CHECKING:
     from .app import State
 
-router = APIRouter()
-router.include_router(pages)
-metrics = APIRouter()
+metrics = APIRouter()  # admin's, where the main port has them
 CODES = (400, 401, 403, 404, 413, 422, 429, 500, 503, 504)
 FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for code in CODES}
 ANYTHING: dict[str, Any] = {"application/json": {"schema": {}}, "text/event-stream": {"schema": {"type": "string"}}}
@@ -54,7 +53,7 @@ PASSED = {
 }
 
 
-@router.post("/v1/compress", response_model=CompressAnswer | ChatAnswer, responses=FAILURES)
+@may.compress.post("/v1/compress", response_model=CompressAnswer | ChatAnswer, responses=FAILURES)
 async def compress(body: AnyRequest, request: Request) -> Response:
     """Keep the parts of the documents that matter to the query, within the budget.
 
@@ -68,7 +67,7 @@ async def compress(body: AnyRequest, request: Request) -> Response:
     return await answered(request, body.timeout_ms, partial(compressing, state_of(request), body), as_json)
 
 
-@router.post("/compress", response_model=HookAnswer, responses=FAILURES)
+@may.compress.post("/compress", response_model=HookAnswer, responses=FAILURES)
 async def hook(body: HookRequest, request: Request) -> Response:
     """Compress one text, as Headroom asks a compressor that is not its own."""
     state = state_of(request)
@@ -76,7 +75,7 @@ async def hook(body: HookRequest, request: Request) -> Response:
     return await answered(request, None, call, partial(as_hook, body))
 
 
-@router.post("/v1/chat/completions", responses=PASSED, openapi_extra=CHAT_BODY, response_class=Response)
+@may.chat.post("/v1/chat/completions", responses=PASSED, openapi_extra=CHAT_BODY, response_class=Response)
 async def chat_completions(request: Request) -> Response:
     """Pass a chat on to the upstream (`--upstream-url`), its context compressed; the answer comes back as it is.
 
@@ -91,7 +90,7 @@ async def chat_completions(request: Request) -> Response:
     return Passed(request, raw, upstream)
 
 
-@router.post(
+@may.compress.post(
     "/v1/encode",
     responses={**FAILURES, 200: {"model": EncodeAnswer, "content": {"application/octet-stream": {}}}},
     response_class=Response,
@@ -101,7 +100,7 @@ async def encode(body: EncodeRequest, request: Request) -> Response:
     return await answered(request, body.timeout_ms, partial(encoding, state_of(request), body), package)
 
 
-@router.post("/v1/expand", response_model=ExpandAnswer, responses=FAILURES)
+@may.compress.post("/v1/expand", response_model=ExpandAnswer, responses=FAILURES)
 async def expand(body: ExpandRequest, request: Request) -> ExpandAnswer:
     """The texts of segments that answers named, as long as they are kept for this key."""
     state, key = state_of(request), request.scope["state"]["key"]
@@ -146,7 +145,7 @@ def scrape(request: Request) -> Response:
     return Response(generate_latest(request.app.state.laconic.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.post(
+@may.compress.post(
     "/v1/compress/batch",
     responses={**FAILURES, 200: {"content": {"application/x-ndjson": {}}, "description": "one BatchAnswer per line"}},
     openapi_extra={
@@ -161,13 +160,13 @@ async def batch(request: Request) -> Response:
     return Batch(request)
 
 
-@router.get("/v1/cache", responses={404: {"model": ErrorAnswer}})
+@may.admin.get("/v1/cache", responses={404: {"model": ErrorAnswer}})
 async def cache(request: Request) -> dict[str, Any]:
     """What the cache holds and how often it had the answer; needs the admin scope where there are keys."""
     return store_of(request).stats()
 
 
-@router.delete("/v1/cache", responses={404: {"model": ErrorAnswer}})
+@may.admin.delete("/v1/cache", responses={404: {"model": ErrorAnswer}})
 async def flush(request: Request, key: str | None = None) -> dict[str, Any]:
     """Forget what was kept for one API key, by its name, or everything; counts by tier, null where Redis is away."""
     return {"removed": await store_of(request).flush(key)}
@@ -180,7 +179,7 @@ def store_of(request: Request) -> Tiers:
     return store
 
 
-@router.get("/v1/models")
+@may.known.get("/v1/models")
 def models(request: Request) -> dict[str, Any]:
     """Every model there is: its card, or what is wrong with it."""
     return {"models": model_rows(request.app.state.laconic.compressor)}
@@ -197,14 +196,14 @@ def model_rows(compressor: Compressor) -> list[dict[str, Any]]:
     return rows
 
 
-@router.get("/v1/recipes")
+@may.known.get("/v1/recipes")
 def recipes() -> dict[str, Any]:
     """The table of recipes."""
     fields = ("name", "summary", "source", "unit", "kind")
     return {"recipes": [{f: getattr(r, f) for f in fields} for r in RECIPES.values()]}
 
 
-@router.get("/livez", responses={503: {"model": ErrorAnswer}})
+@may.public.get("/livez", responses={503: {"model": ErrorAnswer}})
 async def livez(request: Request) -> dict[str, str]:
     """The process answers and its lanes are alive."""
     if trouble := request.app.state.laconic.trouble():
@@ -212,7 +211,7 @@ async def livez(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"model": ErrorAnswer}})
+@may.public.get("/readyz", responses={503: {"model": ErrorAnswer}})
 async def readyz(request: Request) -> dict[str, str]:
     """The default model is open and has answered once, and new work should come here."""
     if reason := request.app.state.laconic.unready():
@@ -220,7 +219,7 @@ async def readyz(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/version")
+@may.public.get("/version")
 async def version(request: Request) -> dict[str, str]:
     """The package's version."""
     return {"version": request.app.version}

@@ -122,7 +122,7 @@ def key(args: argparse.Namespace, settings: Settings) -> int:
     from .keys import new
 
     try:
-        made, lines = new(args.name)
+        made, lines = new(args.name, args.scopes or ["compress"])
     except ValueError as e:
         return fail(str(e))
     print(f"# the key, shown once: {made}\n# add to the file of --api-keys-file:\n{lines}", end="")

@@ -228,7 +228,7 @@ def test_an_upstream_that_is_away(compressor: Compressor) -> None:
 def test_whose_key_is_sent(compressor: Compressor, model: Upstream, tmp_path: Path) -> None:
     """With a key of its own the service sends that; with API keys a caller's is never passed on."""
     (tmp_path / "upstream.key").write_text("sk-service\n")
-    key, lines = new("team-a")
+    key, lines = new("team-a", ["chat"])
     (tmp_path / "keys.toml").write_text(lines)
     own: dict[str, Any] = {"upstream_url": model.url, "upstream_key_file": tmp_path / "upstream.key"}
     body = {"model": "stand-in", "messages": CHAT[:2]}
