@@ -87,7 +87,8 @@ def build() -> argparse.ArgumentParser:
     ):
         p = sub.add_parser(name, help=note)
         p.add_argument("--json", action="store_true")
-        add_settings(p, "model", "profile", "models_dir", "readers_dir", "tiktoken_cache")
+        redis = ("redis_url", "cache_prefix") if name == "doctor" else ()
+        add_settings(p, "model", "profile", "models_dir", "readers_dir", "tiktoken_cache", *redis)
         p.set_defaults(run=run)
 
     m = sub.add_parser("batch", help="answer a file of requests, resumably")

@@ -50,6 +50,7 @@ class State:
         self.compressor = compressor or make_compressor(settings)
         self.ready = self.draining = False
         self.failure: str | None = None
+        self.broken = False  # by what no setting mends: a new process may fare better
         self.keys = Keys(settings.api_keys_file)
         self.admission = Admission()
         self.slots = Slots(settings.concurrency)
@@ -62,7 +63,7 @@ class State:
             self.upstream = Upstream(settings)
 
     def open(self) -> None:
-        """Load and warm the default model; a failure is kept for /readyz, the process lives on."""
+        """Load and warm the default model; a failure is kept for /readyz, one that was not foreseen for /livez too."""
         try:
             model = self.compressor.warm()
             gc.collect()
@@ -72,6 +73,13 @@ class State:
         except (LaconicError, ModelError) as e:
             self.failure = str(e)
             log.error("the model cannot be used: %s", e)
+        except Exception as e:  # too little memory, no more threads: whatever it is, nobody else would tell of it
+            self.fail(e)
+
+    def fail(self, error: Exception) -> None:
+        """Keep what ended the start; its text is for the log, callers learn its kind."""
+        self.failure, self.broken = f"the start failed ({type(error).__name__}); the service's log says why", True
+        log.error("the start failed: %s: %s", type(error).__name__, error, exc_info=error)
 
     def refusal(self) -> str | None:
         """Why work that needs the model is not taken, or None."""
@@ -82,7 +90,9 @@ class State:
         return "the service is shutting down" if self.draining else self.refusal()
 
     def trouble(self) -> str | None:
-        """What is wrong with a lane, or None."""
+        """What is wrong with the start or a lane, or None."""
+        if self.broken:
+            return self.failure
         return next((t for m in self.compressor.opened().values() if (t := m.backend.trouble())), None)
 
 
@@ -95,7 +105,10 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threading.Thread(target=state.open, name="open-model", daemon=True).start()
+        try:
+            threading.Thread(target=state.open, name="open-model", daemon=True).start()
+        except RuntimeError as e:  # no more threads
+            state.fail(e)
         apart = None
         if settings.metrics_port is not None:
             apart, _thread = start_http_server(settings.metrics_port, settings.host, state.metrics.registry)

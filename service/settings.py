@@ -11,6 +11,10 @@ from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 REDIS = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+UNUSABLE = (
+    "no client can be made of this URL: it is redis://user:password@host:port/db, a sign such as # / ? @ in user or "
+    "password as %23 %2F %3F %40, and options after ? are redis-py's, ssl_… ones with rediss:// only"
+)
 
 
 def config_file() -> Path:
@@ -89,9 +93,16 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, url: SecretStr | None) -> SecretStr | None:
-        kind = url.get_secret_value().partition("://")[0] if url else "redis"
-        if kind not in REDIS:
+        if url is None:
+            return url
+        if url.get_secret_value().partition("://")[0] not in REDIS:
             raise ValueError(f"a Redis URL begins with one of {', '.join(f'{k}://' for k in REDIS)}")
+        from .cache.links import connect  # with redis-py, which only those who have a Redis need
+
+        try:
+            connect(url.get_secret_value(), 1)
+        except Exception:  # its text may repeat a part of the password
+            raise ValueError(UNUSABLE) from None
         return url
 
     @field_validator("upstream_url")

@@ -275,7 +275,7 @@ def doctor(args: argparse.Namespace, settings: Settings) -> int:
         checks.append((f"model {model.card.name}", True, f"{model.profile}, first answer after {took:.2f} s"))
     except (LaconicError, ModelError) as e:
         checks.append((f"model {settings.model}", False, str(e)))
-    optional = []
+    optional = [("redis", why is None, why or "answers") for why in redis_checks(settings)]
     for name in TIKTOKEN:
         try:
             open_reader(name, settings.readers_dir, settings.tiktoken_cache)
@@ -292,6 +292,16 @@ def doctor(args: argparse.Namespace, settings: Settings) -> int:
         for name, ok, note in optional:
             print(f"{'ok  ' if ok else '-   '}  {name} (optional): {note}")
     return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+def redis_checks(settings: Settings) -> list[str | None]:
+    """What is wrong with the Redis of the settings, None for nothing; empty where there is none."""
+    if settings.redis_url is None:
+        return []
+    from .cache import Remote
+
+    with closing(Remote(settings.redis_url.get_secret_value(), 1, settings.cache_prefix)) as remote:
+        return [remote.check()]
 
 
 def bench(args: argparse.Namespace, settings: Settings) -> int:

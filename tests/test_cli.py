@@ -115,6 +115,13 @@ def test_models_and_doctor() -> None:
     broken = run("doctor", "--model", "nope")
     assert broken.returncode == 1
     assert b"FAIL" in broken.stdout
+    away = f"redis://:sesame@127.0.0.1:{free_port()}/0"
+    redis = next(
+        c for c in json.loads(run("doctor", "--json", "--redis-url", away).stdout)["optional"] if c["name"] == "redis"
+    )
+    assert not redis["ok"]
+    assert "Error" in redis["note"]
+    assert "sesame" not in redis["note"]
 
 
 def test_terminal_shows_what_was_dropped(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +18,10 @@ import pytest
 
 from laconic.compressors import Compressor
 from laconic.service.cache import Lru, Remote, Tiers
-from laconic.service.cache.remote import CHUNK, QUEUE, connect
+from laconic.service.cache.links import connect
+from laconic.service.cache.remote import CHUNK, QUEUE
 from laconic.service.opening import make_compressor
-from laconic.service.settings import Settings
+from laconic.service.settings import Settings, load
 
 from .conftest import free_port, serving, wait_until
 from .redis_server import RedisServer, executable
@@ -40,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 @contextmanager
 def tiers(url: str, limit: int = 0, ttl: int = 100, **known: Any) -> Iterator[Tiers]:
     """A store; without a first tier unless a limit is given."""
-    made = Tiers(Lru(limit), Remote(url, ttl), **known)
+    made = Tiers(Lru(limit), Remote(url, ttl, known.get("prefix", "laconic")), **known)
     yield made
     made.close()
 
@@ -357,3 +361,198 @@ def test_sentinel_and_cluster_for_real(server: RedisServer, tmp_path: Path) -> N
     finally:
         watcher.kill()
         node.kill()
+
+
+class Proxy:
+    """A port of the loopback interface that speaks just enough RESP: no HELLO, and it repeats what it does not know."""
+
+    def __init__(self) -> None:
+        self.held: dict[bytes, bytes] = {}
+        self.seen: list[bytes] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://:hunter2secret@127.0.0.1:{self.listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._talk, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def _talk(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as lines, suppress(OSError, ValueError):
+            while head := lines.readline():
+                parts = []
+                for _ in range(int(head[1:])):
+                    size = int(lines.readline()[1:])
+                    parts.append(lines.read(size + 2)[:-2])
+                client.sendall(self._answer(parts))
+
+    def _answer(self, parts: list[bytes]) -> bytes:
+        name = parts[0].upper()
+        self.seen.append(name)
+        if name == b"SET":
+            self.held[parts[1]] = parts[2]
+        if name in (b"AUTH", b"SET"):
+            return b"+OK\r\n"
+        if name == b"MGET":
+            found = [self.held.get(k) for k in parts[1:]]
+            each = (b"$-1\r\n" if v is None else b"$%d\r\n%s\r\n" % (len(v), v) for v in found)
+            return b"*%d\r\n" % len(found) + b"".join(each)
+        echo = b" ".join(b"'%s'" % p for p in parts[1:])
+        return b"-ERR unknown command '%s', with args beginning with: %s\r\n" % (name, echo)
+
+
+def test_a_proxy_without_hello(caplog: pytest.LogCaptureFixture) -> None:
+    """What speaks RESP2 only is used; what it repeats of the password is in no log and no figure."""
+    proxy = Proxy()
+    with tiers(proxy.url) as store:
+        back(store)
+        assert b"HELLO" not in proxy.seen
+    with tiers(proxy.url + "?protocol=3") as store:  # HELLO 3 AUTH …: refused, and repeated
+        store.get(keys(store, 1))
+        wait_until(lambda: remote(store).breaker.open or store.get(keys(store, 1)) is None, 10)
+        reason = store.stats()["l2"]["reason"]
+    assert "unknown command 'HELLO'" in reason
+    assert "***" in reason
+    assert "hunter2secret" not in reason + caplog.text
+    assert "unknown command 'HELLO'" in caplog.text
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """A server's TLS under `folder`/cert.pem, made for 127.0.0.1."""
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    out = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run([*make, *name, *out], check=True, capture_output=True)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return made
+
+
+def tls_front(port: int, context: ssl.SSLContext, named: dict[int, int]) -> int:
+    """A TLS port in front of a plain one; ports in what comes back are replaced by those that `named` tells."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, sink: socket.socket, swap: dict[int, int]) -> None:
+        with source, sink, suppress(OSError):
+            while data := source.recv(65536):
+                for old, new in swap.items():
+                    data = data.replace(
+                        b"$%d\r\n%d\r\n" % (len(str(old)), old), b"$%d\r\n%d\r\n" % (len(str(new)), new)
+                    )
+                sink.sendall(data)
+
+    def accept() -> None:
+        while True:
+            plain, _ = listener.accept()
+            with suppress(OSError):
+                client = context.wrap_socket(plain, server_side=True)
+                behind = socket.create_connection(("127.0.0.1", port))
+                threading.Thread(target=pump, args=(client, behind, {}), daemon=True).start()
+                threading.Thread(target=pump, args=(behind, client, named), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes a certificate with openssl")
+def test_sentinels_with_passwords_and_tls(tmp_path: Path) -> None:
+    """Sentinel and master each with a password of its own, plain and both behind TLS that is verified."""
+    server = RedisServer(tmp_path, free_port(), "--requirepass", "for#master")
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        f"sentinel monitor mine 127.0.0.1 {server.port} 1\nsentinel auth-pass mine for#master\n"
+        "requirepass for/watcher\n"
+    )
+    watcher = RedisServer(tmp_path, free_port(), config=config)
+    own = "sentinel_password=for/watcher"
+    try:
+        with tiers(f"redis+sentinel://:for%23master@127.0.0.1:{watcher.port}/mine/0?{own}") as store:
+            back(store)
+        with tiers(f"redis+sentinel://:for%23master@127.0.0.1:{watcher.port}/mine/0") as store:
+            assert "Authentication" in str(remote(store).check())
+        context = certificate(tmp_path)
+        master = tls_front(server.port, context, {})
+        front = tls_front(watcher.port, context, {server.port: master})
+        with tiers(
+            f"rediss+sentinel://:for%23master@127.0.0.1:{front}/mine/0?{own}&ssl_ca_certs={tmp_path / 'cert.pem'}"
+        ) as store:
+            wait_until(lambda: remote(store).check() is None)
+        with tiers(f"rediss+sentinel://:for%23master@127.0.0.1:{front}/mine/0?{own}") as store:
+            assert remote(store).check()  # nobody vouches for that certificate
+    finally:
+        watcher.kill()
+        server.kill()
+
+
+def test_a_socket_of_this_machine(tmp_path: Path) -> None:
+    """`unix://` reaches a server that listens on a path."""
+    server = RedisServer(tmp_path, free_port(), "--unixsocket", str(tmp_path / "redis.sock"))
+    try:
+        with tiers(f"unix://{tmp_path / 'redis.sock'}?db=1") as store:
+            back(store)
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:sesame@host:sesame/0",
+        "redis://:ses#ame@host:6379/0",
+        "redis://host/0?ssl_cert_reqs=none&password=sesame",
+        "redis://host/0?socket_timeout=sesame",
+        "rediss://host/0?ssl_cert_reqs=sesame",
+        "redis+sentinel://:sesame@host:sesame/mine/0",
+        "redis+sentinel://host/mine/sesame",
+        "redis+sentinel://host/mine/0?bogus=sesame",
+        "redis+cluster://host:6379/0?bogus=sesame",
+    ],
+)
+def test_a_url_that_no_client_can_use_is_a_setting_that_is_wrong(url: str) -> None:
+    """It is refused at start, by name, and nothing of it is repeated."""
+    with pytest.raises(ValueError, match="redis_url") as caught:
+        load(redis_url=url)
+    said = caught.value.errors(include_input=False, include_url=False)  # type: ignore[attr-defined]
+    assert "ses" not in str(said)
+
+
+def test_no_failure_of_the_client_ends_a_task(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that nobody foresaw, in a write, a read or a probe, is a failure of Redis: it mends."""
+    with tiers(server.url) as store:
+        back(store)
+        r = remote(store)
+        broken = {"on": True}
+
+        def wrong(real: Callable[..., Any]) -> Callable[..., Any]:
+            async def call(*a: Any, **k: Any) -> Any:
+                if broken["on"]:
+                    raise TypeError("an unexpected keyword")
+                return await real(*a, **k)
+
+            return call
+
+        monkeypatch.setattr(r, "_write", wrong(r._write))
+        monkeypatch.setattr(r, "_mget", wrong(r._mget))
+        for n in range(5):
+            store.put(dict.fromkeys(keys(store, n), b"v"))
+            assert store.get(keys(store, 100 + n)) == [None]
+        wait_until(lambda: r.breaker.open, 5)
+        assert r.reason == "TypeError: an unexpected keyword"
+        time.sleep(0.7)  # a probe, or the writer's turn, fails too
+        broken["on"] = False
+        back(store)
+        assert store.stats()["l2"]["reason"] is None
+
+
+def test_an_acl_that_knows_our_prefix_only(server: RedisServer) -> None:
+    """A user who may touch keys of the prefix alone gets past the breaker's probe: it asks for a key of the prefix."""
+    client = server.client()
+    client.execute_command("ACL", "SETUSER", "team", "on", ">pw", "~team:*", "+@all")
+    with tiers(f"redis://team:pw@127.0.0.1:{server.port}/0", prefix="team") as store:
+        back(store)
+        server.kill()
+        check_failing(store)
+        server.start()
+        server.client().execute_command("ACL", "SETUSER", "team", "on", ">pw", "~team:*", "+@all")
+        back(store)

@@ -17,69 +17,33 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio import RedisCluster
+from redis.exceptions import ResponseError
 
 from .breaker import Breaker
+from .links import connect, secrets_in, told
 
 log = logging.getLogger("laconic.cache")
 T = TypeVar("T")
-READ, CONNECT, WRITE = 0.05, 0.1, 1.0  # seconds; who waits for a read waits no longer, connecting included
+READ, WRITE = 0.05, 1.0  # seconds; who waits for a read waits no longer, connecting included
 CHUNK, LARGE = 64, 8  # keys of one MGET; of latents, which are some hundred times as large
 QUEUE = 64 * 1024 * 1024  # bytes waiting to be written
 PIPELINE, PIPELINE_BYTES = 128, 256 * 1024  # of one write
 JITTER = 0.1  # of the time to live, so that what was written together does not end together
-FAILED = (RedisError, OSError, TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError, ValueError)
 Observe = Callable[[str, float], None]
-
-
-def connect(url: str, seconds: float) -> Any:
-    """A client of `redis[s]://`, `unix://`, `redis[s]+cluster://` or `redis[s]+sentinel://HOST,HOST/MASTER/DB`.
-
-    User and password stand in the URL.
-    """
-    scheme, _, rest = url.partition("://")
-    base, _, kind = scheme.partition("+")
-    # one short try: the breaker, not the client, decides what to do about a failure
-    common: dict[str, Any] = {"socket_connect_timeout": CONNECT, "socket_timeout": seconds, "socket_keepalive": True}
-    plain = {**common, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
-    if kind == "cluster":
-        return RedisCluster.from_url(f"{base}://{rest}", **common)
-    if kind == "sentinel":
-        return _sentinel(base, rest, plain)
-    return Redis.from_url(url, **plain)
-
-
-def _sentinel(base: str, rest: str, plain: dict[str, Any]) -> Any:
-    account, _, place = rest.rpartition("@")
-    hosts, _, path = place.partition("/")
-    master, _, db = path.partition("/")
-    user, _, password = account.partition(":")
-    nodes = [(s.hostname or "", s.port or 26379) for s in (urlsplit(f"//{h}") for h in hosts.split(","))]
-    known = {
-        "username": unquote(user) or None,
-        "password": unquote(password) or None,
-        "db": int(db or 0),
-        "ssl": base == "rediss",
-        **plain,
-    }
-    sentinel: Any = Sentinel(nodes, sentinel_kwargs=plain)  # type: ignore[no-untyped-call]
-    return sentinel.master_for(master or "mymaster", **known)
 
 
 class Remote:
     """Values in Redis by full key; `get` and `put` are for threads and return in bounded time."""
 
-    def __init__(self, url: str, ttl: int) -> None:
+    def __init__(self, url: str, ttl: int, prefix: str = "laconic") -> None:
         # operations are ended by their sockets, never cancelled: redis-py leaves a connection open where one is
         self.client, self.writer, self.ttl = connect(url, READ), connect(url, WRITE), ttl
         self.observe: Observe = lambda op, seconds: None  # whoever measures sets it
         self.breaker = Breaker()
+        self.reason: str | None = None  # why the last call failed; None once one succeeds
+        self._secrets, self._probe = secrets_in(url), f"{prefix}:probe".encode()  # a key that an ACL lets us read
         self.errors = self.dropped = self.written = 0
         self._queue: deque[tuple[bytes, bytes]] = deque()
         self._queued = 0
@@ -119,15 +83,23 @@ class Remote:
                     continue
                 self._queue.append((key, value))
                 self._queued += len(value)
-        self._loop.call_soon_threadsafe(self._wake.set)
+        if not self._closed:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def drop(self, key: bytes) -> None:
         """Delete a value that does not decode; nobody waits for it."""
-        if not self.breaker.open:
+        if not self.breaker.open and not self._closed:
             self._start(self._guarded("delete", self.writer.delete(key), WRITE))
 
+    def check(self) -> str | None:
+        """Why Redis cannot be used, or None; for people who ask, so it may take a second."""
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            self._start(self._guarded("check", self.writer.get(self._probe), WRITE)).result(2 * WRITE)
+            return self.reason
+        return "no answer"
+
     async def flush(self, pattern: str) -> int:
-        """Delete every key that matches, on any loop; returns how many. Raises RedisError or OSError."""
+        """Delete every key that matches, on any loop; returns how many. Raises what redis-py does."""
         return await asyncio.wrap_future(self._start(self._flush(pattern)))
 
     def settle(self, most: int = 0, seconds: float = math.inf) -> None:
@@ -140,7 +112,7 @@ class Remote:
         """Write what waits, for at most `seconds`, and end."""
         self.settle(seconds=seconds)
         self._closed = True
-        with contextlib.suppress(*FAILED):
+        with contextlib.suppress(Exception):
             self._start(self._end()).result(2 * WRITE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
@@ -154,13 +126,13 @@ class Remote:
         for client in (self.client, self.writer):
             manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
             for each in (client, *(manager.sentinels if manager else ())):
-                with contextlib.suppress(*FAILED):
+                with contextlib.suppress(Exception):
                     await each.aclose()
         await asyncio.sleep(0.01)  # transports close on the loop's next turns
 
     def _try(self, op: str, work: Coroutine[Any, Any, T], seconds: float) -> T | None:
         """The result, or None: the breaker is open, Redis fails, or the time is over."""
-        if self.breaker.open:
+        if self.breaker.open or self._closed:
             work.close()
             return None
         try:
@@ -180,19 +152,25 @@ class Remote:
             if op != "set":
                 self.breaker.failure()
             return None
-        except FAILED as e:
+        except Exception as e:  # whatever it is, it is Redis' failure: no request and no task of ours ends of it
             self._failed(op, e)
             self.breaker.failure()
             return None
         finally:
             self.observe(op, time.perf_counter() - start)
         self.breaker.success()
+        self.reason = None
         return found
 
-    def _failed(self, op: str, error: BaseException) -> None:
+    def told(self, error: Exception) -> str:
+        """An error's text without the URL's secrets."""
+        return told(error, self._secrets)
+
+    def _failed(self, op: str, error: Exception) -> None:
         self.errors += 1
-        if not self.breaker.open:
-            log.warning("redis %s: %s", op, type(error).__name__)
+        before, self.reason = self.reason, self.told(error)
+        if not self.breaker.open or self.reason != before:
+            log.warning("redis %s: %s", op, self.reason)
 
     async def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
         call = self.client.mget_nonatomic if isinstance(self.client, RedisCluster) else self.client.mget
@@ -241,7 +219,7 @@ class Remote:
                     self._queue.clear()
                     self._queued = 0
                 self.breaker.probing = True
-                if await self._guarded("probe", self._mget([b"laconic:probe"]), READ) is not None:
+                if await self._guarded("probe", self._mget([self._probe]), READ) is not None:
                     log.warning("redis is back")
 
     async def _flush(self, pattern: str) -> int:

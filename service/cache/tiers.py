@@ -97,7 +97,7 @@ class Tiers:
             try:
                 gone["l2"] = await self.remote.flush(f"{glob(own)}*")
             except Exception as e:
-                log.warning("redis flush: %s", type(e).__name__)
+                log.warning("redis flush: %s", self.remote.told(e))
                 gone["l2"] = None
         return gone
 
@@ -105,6 +105,7 @@ class Tiers:
         """Figures for people and for /v1/cache."""
         l2 = self.remote and {
             "state": ("closed", "half_open", "open")[self.remote.breaker.state],
+            "reason": self.remote.reason,
             "errors": self.remote.errors,
             "written": self.remote.written,
             "dropped": self.remote.dropped,
@@ -137,7 +138,7 @@ def open_store(settings: Settings) -> Tiers | None:
     if not settings.cache_bytes and not url:
         return None
     secret = settings.cache_secret_file.read_bytes().strip() if settings.cache_secret_file else b""
-    remote = Remote(url, settings.cache_ttl_seconds) if url else None
+    remote = Remote(url, settings.cache_ttl_seconds, settings.cache_prefix) if url else None
     return Tiers(
         Lru(settings.cache_bytes),
         remote,
