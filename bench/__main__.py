@@ -114,6 +114,11 @@ def costs(sub: Subs) -> None:
     k.add_argument("--per-second", type=float, default=1e5, help="requests that the plotted fleet serves")
     k.add_argument("--within", type=float, default=0.2, help="share by which a prediction may be off")
     k.add_argument("--out", type=Path, default=Path("build/capacity"))
+    s = sub.add_parser("soak", help="random requests over every route for minutes: no 5xx by accident, nothing grows")
+    s.add_argument("--minutes", type=float, default=15)
+    s.add_argument("--threads", type=int, default=6, help="clients side by side")
+    s.add_argument("--seed", type=int, default=1)
+    s.add_argument("--out", type=Path, default=Path("build/soak"), help="soak.json and the plot")
 
 
 def learned(sub: Subs) -> None:

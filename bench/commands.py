@@ -324,3 +324,13 @@ def capacity(args: argparse.Namespace) -> int:
     (args.out / "capacity.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
     return 0 if all(abs(r["ratio"] - 1) <= args.within for r in found.values()) else 1
+
+
+def soak(args: argparse.Namespace) -> int:
+    from .soak import soak as run
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    result = run(minutes=args.minutes, threads=args.threads, seed=args.seed, out=args.out)
+    (args.out / "soak.json").write_text(json.dumps(result, indent=1))
+    print(json.dumps(result))
+    return 0 if result["passed"] else 1

@@ -27,7 +27,7 @@ MAY = {
     },
     "bench": {
         *("laconic.compressors", "laconic.models", "laconic.client.wire", "laconic.client.embeds"),
-        *("laconic.service.cache", "laconic.service.handle"),
+        *("laconic.service.cache", "laconic.service.handle", "laconic.service.keys"),
     },
 }
 HEAVY = {
@@ -42,7 +42,7 @@ HEAVY = {
     "onnxruntime": {"models/onnx_backend", "models/onnx_tools", "bench/scorers"},
     "sentence_transformers": {"models/ranker"},
     "huggingface_hub": {"models/hf", "models/load"},
-    "httpx": {"client/client", "service/passthrough", "bench/capacity", "bench/latency", "bench/load"},
+    "httpx": {"client/client", "service/passthrough", "bench/capacity", "bench/latency", "bench/load", "bench/soak"},
     "langchain": {"client/middleware"},
     "langchain_core": {"client/langchain", "client/middleware"},
     "llama_index": {"client/llamaindex"},
