@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="decoders run in torch")
-pytest.importorskip("transformers", reason="decoders run in transformers")
+from .needs import RANK, TORCH
+
+pytest.importorskip("torch", reason=TORCH)
+pytest.importorskip("transformers", reason=RANK)
 
 from laconic.bench import latents
 from laconic.bench.__main__ import main

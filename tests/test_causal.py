@@ -11,8 +11,10 @@ import pytest
 
 from laconic.models import Card, LossInput, LossOutput, ModelInput, load_model
 
-torch = pytest.importorskip("torch", reason="causal models need torch")
-transformers = pytest.importorskip("transformers", reason="causal models need transformers")
+from .needs import RANK, TORCH
+
+torch = pytest.importorskip("torch", reason=TORCH)
+transformers = pytest.importorskip("transformers", reason=RANK)
 
 from laconic.models.causal import SHORT, CausalBackend, open_causal  # noqa: E402
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from .needs import RANK
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = ("quickstart", "rest", "budgets")
@@ -102,7 +104,7 @@ def test_links_and_files_exist() -> None:
 def test_the_guide_to_latents_runs(block: str) -> None:
     """Its Python blocks as they stand; those that run a decoder where transformers is installed."""
     if "transformers" in block:
-        pytest.importorskip("transformers")
+        pytest.importorskip("transformers", reason=RANK)
     done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -26,6 +26,7 @@ from laconic.service.settings import Settings
 
 from . import strategies
 from .conftest import serving
+from .needs import TORCH
 
 STORY = "It rained all day in Geneva. The treaty was signed by Ada Lovelace in 1932. Lunch was good, they said. " * 4
 
@@ -210,7 +211,7 @@ def test_encode_over_the_wire(served: str) -> None:
 
 def test_vllm_bytes_load_in_torch(served: str) -> None:
     """What is emitted for vLLM opens with `torch.load(weights_only=True)` and is what safetensors says."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=TORCH)
     import base64
     import io
 

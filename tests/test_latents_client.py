@@ -37,6 +37,8 @@ from laconic.client.latents import (
 from laconic.client.wire_latents import EncodeAnswer, EncodeRequest, ExpandAnswer, ExpandRequest
 from laconic.models.catalogue import EMBEDDED
 
+from .needs import RANK, TORCH
+
 WIDTH, POSITIONS, BYTES = 8, 32, 4096  # of the decoder behind the stub: numbers, tokens, bytes of one prompt
 ANSWER = {
     "id": "r1",
@@ -98,14 +100,14 @@ def test_files_come_back(shapes: list[tuple[str, int, int]]) -> None:
 
 def test_the_librarys_files_are_read() -> None:
     """What the safetensors library writes is read to the bit, bfloat16 and empty tensors included."""
-    torch = pytest.importorskip("torch")
-    save = pytest.importorskip("safetensors.torch").save
+    torch = pytest.importorskip("torch", reason=TORCH)
+    save = pytest.importorskip("safetensors.torch", reason=TORCH).save
     kinds = {"0": torch.float16, "1": torch.bfloat16, "2": torch.float32, "3": torch.float16}
     given = {k: torch.randn(0 if k == "3" else 5, WIDTH).to(d) for k, d in kinds.items()}
     found = read_safetensors(save(given, {"laconic": "{}"}))
     assert found.tensors.keys() == given.keys()
     assert all(torch.equal(found.tensors[k].torch(), t) for k, t in given.items())
-    load = pytest.importorskip("safetensors.torch").load
+    load = pytest.importorskip("safetensors.torch", reason=TORCH).load
     assert all(torch.equal(v, given[k]) for k, v in load(saved(list(found.tensors.values()))).items())
 
 
@@ -218,7 +220,7 @@ def steps(program: bytes) -> list[Any]:
 @pytest.mark.parametrize("shape", [(0, 8), (1, 1), (3, 8), (700, 5), (2, 0)])
 def test_torch_loads_what_we_write(dtype: str, shape: tuple[int, int]) -> None:
     """`torch.load(weights_only=True)` gives the tensor, and the archive is that of `torch.save`, entry by entry."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=TORCH)
     ours = made(dtype, *shape)
     found = torch.load(BytesIO(torch_bytes(ours)), weights_only=True)
     assert found.dtype == getattr(torch, KINDS[dtype].torch)
@@ -247,6 +249,8 @@ def test_a_file_is_read_and_written_without_numpy_or_torch() -> None:
 import sys
 sys.modules.update(dict.fromkeys(["numpy", "torch", "safetensors", "transformers"]))  # importing them raises
 from laconic.client.latents import read_safetensors, sglang_body, vllm_chat_part, vllm_completion
+
+from .needs import RANK, TORCH
 for t in read_safetensors(sys.stdin.buffer.read()).tensors.values():
     print(len(str((sglang_body(t), vllm_chat_part(t), vllm_completion("m", t, t)))) > 1000)
 """
@@ -257,7 +261,7 @@ for t in read_safetensors(sys.stdin.buffer.read()).tensors.values():
 
 def test_tensors_are_checked() -> None:
     """Rows of numbers are float32; what is ragged, empty, of other numbers or of other sizes is refused."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=TORCH)
     assert tensor([[1, 2.5], [0, -3]]).rows() == [[1.0, 2.5], [0.0, -3.0]]
     for wrong in ([], [[1.0], [1.0, 2.0]], torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.long), torch.zeros(3)):
         with pytest.raises(ValueError, match=r"rows of numbers|shape|int64"):
@@ -354,7 +358,7 @@ class Door(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def door() -> Iterator[str]:
     """The address of a stand-in for vLLM and SGLang."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=TORCH)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -456,8 +460,8 @@ TEMPLATE += "{% if add_generation_prompt %}assistant : {% endif %}"
 @pytest.fixture(scope="module")
 def decoder() -> tuple[Any, Any]:
     """The model and its tokenizer, both transformers' own classes."""
-    pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch", reason=TORCH)
+    transformers = pytest.importorskip("transformers", reason=RANK)
     from laconic.models.lm_hf import hf_model
 
     folder = EMBEDDED / "laconic-lm"

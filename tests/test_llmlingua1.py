@@ -18,6 +18,8 @@ from laconic.compressors.llmlingua.iterate import runs, shares_by_part, unbroken
 from laconic.compressors.llmlingua.llmlingua1 import LLMLingua1
 from laconic.compressors.llmlingua.reading import SUFFIX, Mode, Reading, bm25, distance
 
+from .needs import NEEDS_PEER
+
 MODES: tuple[Mode, ...] = ("legacy", "fixed")
 
 
@@ -449,7 +451,7 @@ def test_fixed_meets_the_target(text: str, rate: float, size: int) -> None:
 PEER = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::SyntaxWarning", "ignore::UserWarning")
 
 
-@pytest.mark.skipif(not all(map(find_spec, ("torch", "transformers", "llmlingua"))), reason="needs the package")
+@pytest.mark.skipif(not all(map(find_spec, ("torch", "transformers", "llmlingua"))), reason=NEEDS_PEER)
 @pytest.mark.filterwarnings(*PEER)
 def test_answers_are_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random texts and settings over the same random weights: every answer it gives is ours."""

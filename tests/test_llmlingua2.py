@@ -25,6 +25,8 @@ from laconic.models.card import CardError
 from laconic.models.hf import AROUND, card, digested, read_card
 from laconic.models.load import resolve
 
+from .needs import NEEDS_PEER, RANK, TORCH
+
 VALUES = {"b": 0.1, "d": 0.2, "##y": 0.3, "##2": 0.4, "a": 0.9, "c": 0.8, "##x": 0.7, ".": 0.6}
 
 
@@ -240,7 +242,7 @@ def test_the_callers_tokenizer_stays_as_it_is() -> None:
 @pytest.mark.filterwarnings("ignore")  # of the package and what it imports
 def test_parity_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty random texts and settings over both families: equal strings, labels and figures."""
-    pytest.importorskip("llmlingua", reason="the peer is not installed")
+    pytest.importorskip("llmlingua", reason=NEEDS_PEER)
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # the package sets it; this puts it back
     found = compare_llmlingua2(40, 5)
     print(found["first_difference"])  # pytest cuts it short
@@ -254,8 +256,8 @@ def test_parity_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", params=list(NAMES))
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("torch", reason="classifiers run in torch")
-    pytest.importorskip("transformers", reason="the checkpoints are made by it")
+    pytest.importorskip("torch", reason=TORCH)
+    pytest.importorskip("transformers", reason=RANK)
     return build(tmp_path_factory.mktemp("classifiers"), request.param, 5)
 
 
@@ -432,7 +434,7 @@ def test_malformed_files_are_named(tmp_path: Path) -> None:
     for opened in (load_model, load_tokenizer):
         with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer"):
             opened(folder)
-    pytest.importorskip("torch", reason="classifiers run in torch")
+    pytest.importorskip("torch", reason=TORCH)
     letters().save(str(folder / "tokenizer.json"))
     sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     facts = {"architectures": ["BertForTokenClassification"], "model_type": "bert", "max_position_embeddings": 8}

@@ -29,6 +29,7 @@ from laconic.compressors.llmlingua.tags import Tagged
 from laconic.compressors.types import Span
 from laconic.models import ModelError
 
+from .needs import NEEDS_PEER
 from .strategies import texts
 from .test_llmlingua_text import config_of, pieces, written
 
@@ -560,7 +561,7 @@ def test_the_page_names_every_argument() -> None:
 def package() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip("llmlingua", reason="the peer is not installed")
+        return pytest.importorskip("llmlingua", reason=NEEDS_PEER)
 
 
 def test_signatures_are_the_packages(package: Any) -> None:

@@ -22,6 +22,7 @@ from laconic.compressors.llmlingua.recover import recover
 from laconic.compressors.llmlingua.tags import Tagged
 from laconic.models import TextTokenizer
 
+from .needs import NEEDS_PEER
 from .strategies import texts
 
 TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel. It stands in Paris. It is made of iron."
@@ -255,7 +256,7 @@ def test_recover_never_raises(front: PromptCompressor, original: str, compressed
 def package() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip("llmlingua", reason="the peer is not installed")
+        return pytest.importorskip("llmlingua", reason=NEEDS_PEER)
 
 
 TAGS = """<llmlingua>

@@ -13,6 +13,8 @@ from laconic.compressors import RECIPES, Budget, Compressor, Document, InvalidRe
 from laconic.models import Card, Catalogue, EngineError, LossInput, ModelInput, load_model
 from laconic.models.onnx_lm import POSITIONS, OnnxLM
 
+from .needs import RANK, TORCH
+
 TEXTS = [
     "It rained all day in the valley. The treaty was signed by Ada Lovelace in Paris. Lunch was served at noon.",
     "Bananas are yellow. They grow in warm countries, and they are eaten everywhere in the world.",
@@ -103,8 +105,8 @@ def test_llmlingua2_needs_a_checkpoint(compressor: Compressor) -> None:
 
 def test_torch_runs_the_same_model(lm: OnnxLM) -> None:
     """The torch profile's weights are the int8 file's: surprisal differs by what int8 activations cost."""
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
+    pytest.importorskip("torch", reason=TORCH)
+    pytest.importorskip("transformers", reason=RANK)
     from laconic.models.lm_hf import open_lm
 
     folder = Catalogue().folder("laconic-lm")
@@ -119,8 +121,8 @@ def test_torch_runs_the_same_model(lm: OnnxLM) -> None:
 @pytest.mark.filterwarnings("ignore")  # torch's exporter warns of its own future
 def test_a_classifier_is_exported(tmp_path: Path) -> None:
     """A checkpoint as it is and exported in fp32 and int8: the same scores; the recipe runs it to the budget."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch", reason=TORCH)
+    transformers = pytest.importorskip("transformers", reason=RANK)
     from laconic.models.export import convert
 
     torch.manual_seed(0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
-pytest.importorskip("torch", reason="exports need torch")
+from .needs import TORCH
 
+pytest.importorskip("torch", reason=TORCH)
+
+import onnx
 import torch
 from torch import nn
 

@@ -27,6 +27,8 @@ from laconic.models.backend import Forward
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.onnx_backend import OnnxBackend
 
+from .needs import TORCH
+
 MINI = EMBEDDED / "laconic-mini"
 LENGTHS = [*range(1, 34), 47, 63, 64, 65, 79, 95, 97, 113, 127, 128, 129, 151, 191, 193, 223, 239, 240]
 EXACT = ("cpu-int8", "cpu-fp32")
@@ -36,7 +38,7 @@ FLIPS = 0.002  # of scores, one step of 1/16 apart, where a batch mate may chang
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model with its fp32 files beside the int8 ones."""
-    pytest.importorskip("torch", reason="other profiles need torch")
+    pytest.importorskip("torch", reason=TORCH)
     from laconic.models.export import convert
 
     target = tmp_path_factory.mktemp("models") / "laconic-mini"

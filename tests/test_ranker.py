@@ -15,6 +15,7 @@ from laconic.models.catalogue import EMBEDDED
 from laconic.service.settings import Settings
 
 from .conftest import serving
+from .needs import RANK
 
 TEXTS = [
     "Bananas are yellow and grow in warm countries.",
@@ -51,7 +52,7 @@ def test_a_ranker_wants_a_query_and_a_name(compressor: Compressor) -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny bi-encoder and a tiny cross-encoder, weights drawn at random."""
-    pytest.importorskip("sentence_transformers", reason="rankers need sentence-transformers")
+    pytest.importorskip("sentence_transformers", reason=RANK)
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer

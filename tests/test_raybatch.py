@@ -25,11 +25,12 @@ from laconic.service.raybatch import Answers, Pool, actors, connected, run
 from laconic.service.settings import Settings
 
 from .conftest import free_port, wait_until
+from .needs import RAY
 from .redis_server import RedisServer, executable
 from .test_cli import COMMAND
 from .test_cli import run as command
 
-ray = pytest.importorskip("ray")
+ray = pytest.importorskip("ray", reason=RAY)
 pytestmark = [  # Ray's own default settings, set by Ray itself as its context is made
     pytest.mark.filterwarnings(f"ignore:`{name}` is deprecated:DeprecationWarning")
     for name in ("use_push_based_shuffle", "use_polars", "use_arrow_tensor_v2")

