@@ -27,7 +27,7 @@ from .upstream import Upstream, upstream
 
 OWN = os.environ.get("LACONIC_TEST_LITELLM")
 if not OWN and importlib.util.find_spec("litellm") is None:
-    pytest.skip("needs an environment with litellm[proxy]: name its Python in LACONIC_TEST_LITELLM", allow_module_level=True)
+    pytest.skip("needs litellm[proxy] in a Python that LACONIC_TEST_LITELLM names", allow_module_level=True)
 RUN = "import sys; from litellm.proxy.proxy_cli import run_server; sys.argv[0] = 'litellm'; run_server()"
 CONFIG = """
 model_list:
