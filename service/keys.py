@@ -110,7 +110,7 @@ class Keys:
         """
         if self.path is None:
             return ANYONE
-        self._reload()
+        self._look()
         word, _, given = (header or "").partition(" ")
         digest = hashlib.sha256(given.strip().encode()).hexdigest()
         found: Key | None = None
@@ -147,19 +147,24 @@ class Keys:
             return None
         return (stat.st_mtime_ns, stat.st_size) if stat else None
 
-    def _reload(self) -> None:
-        now = self._clock()
-        if self.path is None or now - self._looked < LOOK:
+    def reload(self) -> None:
+        """Read the file again now, changed or not; one that cannot be used leaves the last good keys."""
+        if self.path is None:
             return
-        self._looked = now
-        if (stamp := self._mark()) == self._stamp:
-            return
-        self._stamp = stamp
+        self._looked, self._stamp = self._clock(), self._mark()
         try:
             self._keys = read(self.path)
             log.info("read %d API keys", len(self._keys))
         except KeysError as e:
             log.error("the last good keys stay: %s", e)
+
+    def _look(self) -> None:
+        now = self._clock()
+        if self.path is None or now - self._looked < LOOK:
+            return
+        self._looked = now
+        if self._mark() != self._stamp:
+            self.reload()
 
 
 def new(name: str, scopes: Sequence[str] = ("compress",)) -> tuple[str, str]:

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8000
+    uds: Annotated[
+        Path | None, Field(description="path of a Unix socket to listen on instead, for its owner and group")
+    ] = None
     model: Annotated[str, Field(description="model that answers when a request names none")] = "laconic-mini"
     profile: Annotated[str, Field(description="numeric profile of the model's card")] = "cpu-int8"
     workers: Annotated[int | None, Field(ge=1, le=1024, description="forwards side by side; default: cores")] = None
@@ -42,6 +45,18 @@ class Settings(BaseSettings):
     max_characters: Annotated[int, Field(ge=1, description="most characters of one request's documents")] = 2_000_000
     concurrency: Annotated[int, Field(ge=1, le=256, description="requests worked on side by side")] = 8
     timeout_ms: Annotated[int, Field(ge=1, le=600_000, description="longest a request may take")] = 30_000
+    max_connections: Annotated[
+        int, Field(ge=4, description="most connections; fewer where the limit of open files is low")
+    ] = 8192
+    head_seconds: Annotated[
+        float, Field(gt=0, le=600, description="time for a connection's next request to arrive up to its body")
+    ] = 20.0
+    stall_seconds: Annotated[
+        float, Field(gt=0, le=3600, description="how long a client may neither send its body nor read its answer")
+    ] = 30.0
+    batch_idle_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="the same for POST /v1/compress/batch, which its client paces")
+    ] = 600.0
     api_keys_file: Annotated[Path | None, Field(description="TOML file of API keys; without one, anyone may ask")] = (
         None
     )

@@ -30,12 +30,13 @@ from .settings import Settings
 
 
 def serve(args: argparse.Namespace, settings: Settings) -> int:
+    from .door import ListenError
     from .keys import KeysError
     from .server import run
 
     try:
         run(settings)
-    except KeysError as e:
+    except (KeysError, ListenError) as e:
         return fail(str(e))
     except ImportError as e:  # what a setting asked for comes with an extra
         return fail(f"{e}: traces need pip install 'laconic[cpu,otel]'")

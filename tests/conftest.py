@@ -19,6 +19,7 @@ from laconic.models import FakeBackend, HfReader, Model, Scheduler, TextTokenize
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.fake_backend import FAKE_CARD
 from laconic.service.app import create_app
+from laconic.service.server import Config, Server
 from laconic.service.settings import Settings
 
 hypothesis.settings.register_profile("laconic", deadline=None)  # a busy machine is not a failure
@@ -74,11 +75,18 @@ def listening(app: ASGIApp, *, abort: bool = False, log_level: str = "warning") 
     """The address of `app` while it runs on a free port of the loopback interface; `abort` ends it in mid-answer."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level=log_level))
+    with running(server, abort=abort):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(server: uvicorn.Server, *, abort: bool = False) -> Iterator[uvicorn.Server]:
+    """The server in a thread of its own, from when it has started until it is to end."""
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started)
-        yield f"http://127.0.0.1:{port}"
+        yield server
     finally:
         server.should_exit = True
         server.force_exit = abort
@@ -90,7 +98,10 @@ def serving(
     settings: Settings, compressor: Compressor | None = None, *, probe: str = "/readyz", seconds: float = 20
 ) -> Iterator[str]:
     """The service's address while it runs, once `probe` answers 200."""
-    with listening(create_app(settings, compressor)) as address:
+    app, port = create_app(settings, compressor), free_port()
+    at = settings.model_copy(update={"host": "127.0.0.1", "port": port})
+    with running(Server(Config(app, at), app.state.laconic)):
+        address = f"http://127.0.0.1:{port}"
         wait_until(lambda: httpx.get(f"{address}{probe}").status_code == 200, seconds)
         yield address
 
