@@ -57,7 +57,8 @@ class Wire:
         """Nothing has come and the other side has not ended."""
         self.socket.setblocking(False)
         try:
-            return bool(self.socket.recv(1, socket.MSG_PEEK))
+            self.socket.recv(1, socket.MSG_PEEK)
+            return False
         except BlockingIOError:
             return True
         except OSError:
