@@ -95,7 +95,7 @@ def soak(*, minutes: float, threads: int, seed: int, out: Path) -> dict[str, Any
     with TemporaryDirectory() as folder, upstream() as model:
         file = Path(folder, "keys.toml")
         file.write_text(key[1].replace('["compress"]', '["compress", "chat", "admin"]'))
-        flags = ["--api-keys-file", str(file), "--upstream-url", model, "--log-level", "error"]
+        flags = ["--api-keys-file", str(file), "--upstream-url", model]
         with service(*flags, "--expand-ttl-seconds", "60") as address:
             end = time.monotonic() + 60 * minutes
             workers = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import threading
@@ -105,6 +106,7 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        state.metrics.loop = asyncio.get_running_loop()
         try:
             threading.Thread(target=state.open, name="open-model", daemon=True).start()
         except RuntimeError as e:  # no more threads

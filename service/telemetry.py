@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -42,7 +43,9 @@ class Metrics:
         self.ratio = Histogram(
             "laconic_compression_ratio", "tokens in / tokens out", registry=r, buckets=(1, 1.5, 2, 3, 4, 6, 10, 20, 50)
         )
+        self.loop: asyncio.AbstractEventLoop | None = None  # the service's, once it runs
         r.register(_Engine(admission, compressor))
+        r.register(_Loop(self))
         if isinstance(compressor.store, Tiers):
             r.register(_Cache(compressor.store))
             if compressor.store.remote is not None:
@@ -74,6 +77,18 @@ class _Engine:
             errors.add_metric([name, "worker"], lane.restarts)
             info.add_metric([name, model.card.revision, model.profile], 1)
         yield from (waiting, speed, forwards, errors, info)
+
+
+class _Loop:
+    """Tasks of the event loop: a number that does not come down again between requests is a leak."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        if (loop := self.metrics.loop) is not None:
+            tasks = len(asyncio.all_tasks(loop))
+            yield GaugeMetricFamily("laconic_event_loop_tasks", "tasks of the event loop not done", value=tasks)
 
 
 class _Cache:
