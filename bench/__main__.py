@@ -9,7 +9,7 @@ from typing import Any
 
 from laconic.models.question_sets import SetError
 
-from . import commands
+from . import commands, commands_costs
 from .corpus import WORDS
 
 Subs = Any  # what argparse's add_subparsers gives
@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for add in (kept, costs, learned, shaped):
         add(sub)
     args = parser.parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = getattr(commands, args.what)
+    room = commands_costs if hasattr(commands_costs, args.what) else commands
+    run: Callable[[argparse.Namespace], int] = getattr(room, args.what)
     try:
         return run(args)
     except SetError as e:
