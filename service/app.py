@@ -31,7 +31,7 @@ from .slots import Slots
 from .telemetry import Metrics
 
 if TYPE_CHECKING:
-    from .passthrough import Upstream
+    from .upstream import Upstream
 
 log = logging.getLogger("laconic")
 
@@ -59,7 +59,7 @@ class State:
         self.metrics = Metrics(self.admission, self.compressor)
         self.upstream: Upstream | None = None
         if settings.upstream_url:
-            from .passthrough import Upstream  # with httpx, which nobody else here needs
+            from .upstream import Upstream  # with httpx, which nobody else here needs
 
             self.upstream = Upstream(settings)
 

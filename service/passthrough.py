@@ -18,75 +18,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from laconic.compressors import LaconicError
 from laconic.models import Cancelled, Work
 
 from . import messages as chats
+from .admission import Overloaded
 from .edge import HEADERS
 from .errors import describe, request_id
 from .fronts import Chatted, chatting
 from .handle import left, noted
 from .messages import Chat
+from .upstream import CONNECTION_BOUND, HOP, Upstream
 
 if TYPE_CHECKING:
     from .app import State
-    from .settings import Settings
 
 log = logging.getLogger("laconic")
 T = TypeVar("T")
+CHARACTERS = 4  # of a token, where nobody has counted
 PATIENCE = 10.0  # seconds: a chat that cannot be compressed within these goes on as it is
-TIMEOUT = httpx.Timeout(600, connect=10, pool=10)  # language models take their time between two bytes
-LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
-HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-ASKED = HOP | {"content-length", "cookie", "expect", "host", "proxy-authorization", "x-request-id"}  # not passed on
-ANSWERED = HOP | {"alt-svc", "date", "server", "set-cookie", "strict-transport-security", "x-request-id"}  # nor back
+ANSWERED = HOP | {"alt-svc", "date", "server", "set-cookie", "strict-transport-security", "x-request-id"}  # not back
 DROPPED = {h.encode() for h in ANSWERED} | {name for name, _ in HEADERS}  # what every answer here has is not doubled
-
-
-class UpstreamAway(LaconicError):
-    """The upstream cannot be reached, or broke off before it answered."""
-
-    code, status = "upstream_unreachable", 502
-
-
-class UpstreamLate(LaconicError):
-    """The upstream did not answer in time."""
-
-    code, status = "upstream_timeout", 504
-
-
-class Upstream:
-    """Who chats are passed on to, and in whose name: its own key's, or the caller's where that is not a key of ours."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.url = f"{(settings.upstream_url or '').rstrip('/')}/chat/completions"
-        file = settings.upstream_key_file
-        self.key = file.read_text(encoding="utf-8").strip() if file else None
-        self.hides = self.key is not None or settings.api_keys_file is not None
-        self.client = httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS)
-
-    def request(self, request: Request, body: bytes) -> httpx.Request:
-        """The caller's request, with another body and without what is between the two of us."""
-        named = {n.strip().lower() for n in request.headers.get("connection", "").split(",")}
-        not_passed = {n.encode("latin-1") for n in ASKED | named | ({"authorization"} if self.hides else set())}
-        headers = httpx.Headers([(k, v) for k, v in request.headers.raw if k not in not_passed])
-        headers.setdefault("accept-encoding", "identity")  # what the caller can read, not what this client could
-        headers["x-request-id"] = request_id(request)
-        if self.key:
-            headers["authorization"] = f"Bearer {self.key}"
-        url = f"{self.url}?{request.url.query}" if request.url.query else self.url
-        return self.client.build_request("POST", url, content=body, headers=headers)
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """The answer's head; raises UpstreamAway or UpstreamLate."""
-        try:
-            return await self.client.send(request, stream=True)
-        except (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError) as e:
-            raise UpstreamAway(f"the upstream cannot be reached: {type(e).__name__}") from None
-        except httpx.TimeoutException:
-            raise UpstreamLate(f"the upstream has not answered within {TIMEOUT.read:g} s") from None
-        except httpx.HTTPError as e:
-            raise UpstreamAway(f"the upstream broke off: {type(e).__name__}") from None
 
 
 class Passed(Response):
@@ -98,7 +49,17 @@ class Passed(Response):
         self.state: State = request.app.state.laconic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = Work(key=scope["state"]["key"].name, deadline=time.monotonic() + PATIENCE)
+        key = scope["state"]["key"]
+        try:
+            self.state.keys.allow(key)
+            with self.upstream.room.taken(key.name):
+                await self._pass(key.name, receive, send)
+        except Overloaded:
+            self.state.metrics.rejected.labels("overloaded").inc()
+            raise
+
+    async def _pass(self, key: str, receive: Receive, send: Send) -> None:
+        work = Work(key=key, deadline=time.monotonic() + PATIENCE)
         gone = asyncio.create_task(left(receive, work))
         try:
             body, told = await self._compressed(work, gone)
@@ -116,10 +77,12 @@ class Passed(Response):
         """What to send, and the headers that tell what became of it; raises Cancelled."""
         found = await asyncio.to_thread(parse, self.raw)
         if found is None:
+            self._charge(len(self.raw) / CHARACTERS)
             return self.raw, told(None, "false")  # what is wrong with it is for the upstream to say
         body, chat = found
         try:
             done = await self._chat(chat, work, gone)
+            self._charge(done.before)
             if done.messages == body["messages"]:
                 return self.raw, told(done, "false")
             word = "true" if done.after < done.before else "false"  # marks may be all that was taken out
@@ -129,10 +92,16 @@ class Passed(Response):
         except Exception as e:  # described and passed by: a chat must not be lost to its compression
             _, detail = describe(e, request_id(self.request))
             log.warning("a chat goes on as it is: %s", detail.code)
+        self._charge(sum(len(text) for m in chat.messages for _, text in chats.texts_of(m)) / CHARACTERS)
         try:
             return await asyncio.to_thread(written, body, chat.messages), told(None, "failed")
         except (ValueError, RecursionError):  # what JSON cannot say
             return self.raw, told(None, "failed")
+
+    def _charge(self, tokens: float) -> None:
+        """Charge a chat to its key, whatever became of its compression; what was charged for that is a part of it."""
+        facts = self.request.scope["state"]
+        self.state.keys.spend(facts["key"], max(0.0, tokens - facts.get("usage", {}).get("tokens_in", 0)))
 
     async def _chat(self, chat: Chat, work: Work, gone: asyncio.Future[None]) -> Chatted:
         facts = self.request.scope["state"]
@@ -167,7 +136,7 @@ def told(done: Chatted | None, compressed: str) -> dict[str, str]:
 
 async def relay(answer: httpx.Response, told: dict[str, str], send: Send) -> None:
     """The upstream's status, headers and bytes. One that breaks off is not ended: the client must see it broken."""
-    headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in DROPPED]
+    headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in DROPPED and not bound(k, v)]
     headers += [(k.encode(), v.encode()) for k, v in told.items()]
     if ident := answer.headers.get("x-request-id"):
         headers.append((b"x-upstream-request-id", ident.encode()))
@@ -179,6 +148,11 @@ async def relay(answer: httpx.Response, told: dict[str, str], send: Send) -> Non
         log.warning("the upstream broke off: %s", type(e).__name__)
         return
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def bound(name: bytes, value: bytes) -> bool:
+    """Whether a header asks for an identity that would be the connection's, which callers share."""
+    return name.lower() == b"www-authenticate" and value.split(b" ")[0].decode("latin-1").lower() in CONNECTION_BOUND
 
 
 async def unless(gone: asyncio.Future[None], wanted: Coroutine[Any, Any, T]) -> T:

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         FilePath | None,
         Field(description="file of the key sent there; without one, and without API keys here, the caller's own"),
     ] = None
+    upstream_chats: Annotated[
+        int, Field(ge=1, le=100_000, description="most chats under way; of one API key as many as are still free")
+    ] = 1000
     upstream_min_tokens: Annotated[
         int, Field(ge=0, description="context of a chat shorter than this is left alone")
     ] = 500

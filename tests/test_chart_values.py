@@ -134,7 +134,13 @@ def test_every_setting_reaches_the_service(helm: Helm, monkeypatch: pytest.Monke
         **{"max_body_bytes": 16_000_001, "max_documents": 1_000_000, "max_characters": 20_000_000, "concurrency": 9},
         **{"timeout_ms": 600_000, "cache_bytes": 10_000_000_000, "cache_ttl_seconds": 2_000_000, "cache_prefix": "p"},
         **{"cache_shared": True, "latents": "int8", "max_numbers": 10**8, "expand_ttl_seconds": 86_400},
-        **{"upstream_url": "http://u.example/v1", "upstream_min_tokens": 0, "upstream_rate": 0.125, "traces": True},
+        **{
+            "upstream_url": "http://u.example/v1",
+            "upstream_min_tokens": 0,
+            "upstream_chats": 9,
+            "upstream_rate": 0.125,
+            "traces": True,
+        },
         **{"max_connections": 99, "head_seconds": 1.5, "stall_seconds": 2.5, "batch_idle_seconds": 3.5},
         **{"drain_seconds": 2.5, "log_format": "json", "grace_seconds": 31, "log_level": "debug"},
     }

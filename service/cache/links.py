@@ -39,7 +39,7 @@ def connect(url: str, seconds: float) -> Any:
         return _sentinel(base, rest, plain)
     if base == "unix":  # a socket of this machine has no keep-alive, and redis-py refuses one
         plain.pop("socket_keepalive")
-    made = Redis.from_url(url, **plain)
+    made: Any = Redis.from_url(url, **plain)
     made.connection_pool.make_connection()  # an option that no connection knows is found here, not by the first read
     return made
 
