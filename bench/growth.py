@@ -51,14 +51,14 @@ def bound(recipe: str) -> tuple[Parts, Reader]:
     """A recipe over a model that costs little, and the embedded model's reader."""
     tokenizer = load_tokenizer(Catalogue().folder("laconic-mini"))
     kind = RECIPES[recipe].kind
-    card = {None: FAKE_CARD, "causal": FAKE_LM}.get(kind, replace(FAKE_CARD, kind=kind or "scorer"))
+    card = {None: FAKE_CARD, "causal": FAKE_LM}.get(kind, replace(FAKE_CARD, kind=cast(Any, kind)))
     model = Model(card=card, tokenizer=tokenizer, backend=cast(Any, FakeBackend(card)), profile="fake")
     return parts(recipe, model if kind else None), HfReader("laconic-mini", tokenizer)
 
 
 def request(asked: Asked, budget: Budget, unit: str | None = None) -> Request:
     """The request of a shape; what must be kept may exceed the budget."""
-    titles = asked.titles or [None] * len(asked.texts)
+    titles: Sequence[str | None] = asked.titles or [None] * len(asked.texts)
     documents = [Document(id=str(i), text=t, title=n) for i, (t, n) in enumerate(zip(asked.texts, titles, strict=True))]
     return Request(
         documents=documents,

@@ -71,7 +71,7 @@ class Words:
         self.inner = inner
         spec = json.loads(inner.to_str())
         self._longest = int(spec["model"].get("max_input_chars_per_word", 100))  # what is longer is one unknown token
-        self._unknown = inner.token_to_id(str(spec["model"].get("unk_token")))
+        self._unknown = int(inner.token_to_id(str(spec["model"].get("unk_token"))) or 0)
         alone = _SIGN + (_IDEOGRAPH if spec["normalizer"].get("handle_chinese_chars", True) else "")
         self._ideograph = re.compile(f"[{_IDEOGRAPH}]")
         self._part = re.compile(f"[{alone}]|[^{alone}]+")
