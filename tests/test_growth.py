@@ -252,9 +252,9 @@ def calls(run: Callable[[], object]) -> int:
     return count
 
 
-def test_a_tenants_work_does_not_tell_what_another_sent(fake_parts: Parts, reader: HfReader) -> None:
+def test_a_tenants_work_does_not_tell_what_another_sent() -> None:
     """A text new to a tenant costs it the same whether or not another has sent it; sent again it costs less."""
-    pipeline = Pipeline(fake_parts, reader)
+    pipeline = made("token.v1")  # no lane: waiting for one takes as many calls as it takes time
     parts = [f"Passage {n} tells of a bridge [here](/b/{n}). It fell in {1900 + n}, it is said. " for n in range(40)]
 
     def probe(tenant: str, texts: Sequence[str]) -> int:
