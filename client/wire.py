@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 J = TypeVar("J")
 DEPTH = 100  # objects and lists inside each other, where a request may hold any JSON
 HOLDERS = (dict, list, tuple)
+MANY = 50  # fields: more than any body here knows
 
 
 def unicode(text: str) -> str:
@@ -57,7 +58,21 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class BudgetBody(Body):
+class Asked(Body):
+    """What requests are made of: wrong in a hundred thousand ways, it is one error that is made, not as many."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def few(cls, given: Any) -> Any:
+        """Of unknown fields only the first is left to be an error, where there are many."""
+        if not isinstance(given, dict) or len(given) <= MANY:
+            return given
+        known = {f.alias or name for name, f in cls.model_fields.items()}
+        first = next(name for name in given if name not in known)
+        return {name: v for name, v in given.items() if name in known or name is first}
+
+
+class BudgetBody(Asked):
     """Exactly one of four."""
 
     rate: Annotated[float | None, Field(gt=0, le=1, allow_inf_nan=False, description="tokens out / tokens in")] = None
@@ -77,7 +92,7 @@ class BudgetBody(Body):
         return self
 
 
-class DocumentBody(Body):
+class DocumentBody(Asked):
     """One retrieved text. `metadata` comes back untouched; `title` gives the model context and is not counted."""
 
     text: Text
@@ -88,22 +103,25 @@ class DocumentBody(Body):
     compress: bool = True
 
 
-class KeepBody(Body):
+class KeepBody(Asked):
     """Kept whatever the score, by whole units."""
 
-    strings: Annotated[list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=200)] = []
+    strings: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=200), Field(fail_fast=True)
+    ] = []
     patterns: Annotated[
-        list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=50, description="RE2 syntax")
+        list[Annotated[Text, Field(min_length=1, max_length=1000)]],
+        Field(max_length=50, description="RE2 syntax", fail_fast=True),
     ] = []
     digits: bool = False
     first_sentence: bool = False
 
 
-class CompressRequest(Body):
+class CompressRequest(Asked):
     """`POST /v1/compress`: either `documents` or one `text`."""
 
     query: Annotated[Text | None, Field(max_length=100_000)] = None
-    documents: list[DocumentBody] | None = None
+    documents: Annotated[list[DocumentBody], Field(fail_fast=True)] | None = None
     text: Text | None = None
     recipe: Name = "token.v1"
     model: Name | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from .wire import Body, DocumentBody, ModelAnswer, Name, Text, Timeout
+from .wire import Asked, Body, DocumentBody, ModelAnswer, Name, Text, Timeout
 
 Dtype = Literal["float16", "float32", "bfloat16"]
 
@@ -19,10 +19,10 @@ def whole(documents: list[DocumentBody]) -> list[DocumentBody]:
     return documents
 
 
-class EncodeRequest(Body):
+class EncodeRequest(Asked):
     """`POST /v1/encode`: either `documents` or one `text`."""
 
-    documents: Annotated[list[DocumentBody], AfterValidator(whole)] | None = None
+    documents: Annotated[list[DocumentBody], Field(fail_fast=True), AfterValidator(whole)] | None = None
     text: Text | None = None
     model: Name = "laconic-soft"
     decoder: Annotated[Name | None, Field(description="who will read the latents; default: the model's own")] = None
@@ -109,10 +109,14 @@ class EncodeAnswer(Body):
     warnings: list[str]
 
 
-class ExpandRequest(Body):
+class ExpandRequest(Asked):
     """`POST /v1/expand`: segments by the names that /v1/encode gave them."""
 
-    ids: Annotated[list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], Field(min_length=1, max_length=1000)]
+    ids: Annotated[
+        list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]],
+        Field(min_length=1, max_length=1000),
+        Field(fail_fast=True),
+    ]
 
 
 class ExpandedSegment(Body):

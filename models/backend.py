@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from .card import Card
-from .work import tenant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +22,6 @@ class ModelInput:
     segment: tuple[int, ...]
     skip: int
     count: int
-    owner: str = field(default_factory=tenant, compare=False)  # whose: nothing is remembered for others
 
     @property
     def tokens(self) -> int:
@@ -100,7 +98,6 @@ class LossInput:
     before: tuple[int, ...]
     text: tuple[int, ...]
     after: tuple[int, ...] = ()
-    owner: str = field(default_factory=tenant, compare=False)
 
     @property
     def tokens(self) -> int:

@@ -92,12 +92,20 @@ def open_reader(name: str, folder: Path | None = None, tiktoken_cache: Path | No
         return TiktokenReader(name, _tiktoken(name, tiktoken_cache))
     if folder is not None and name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         for path in (folder / name / "tokenizer.json", folder / f"{name}.json"):
-            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            if is_there(path) and path.resolve().is_relative_to(folder.resolve()):
                 try:
                     return HfReader(name, TextTokenizer(path))
                 except Exception as e:  # tokenizers raises bare Exception on a malformed file
                     raise ReaderError(f"reader {name}: {path.name} is not a tokenizer: {e}") from None
     raise ReaderError(f"no reader {name[:80]!r}: put its tokenizer.json into the readers folder")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file has that path; none has one that the file system cannot hold."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _tiktoken(name: str, cache: Path | None) -> Any:

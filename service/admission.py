@@ -1,7 +1,8 @@
 """Who is let in: a request that cannot be answered in time is refused at the door, with when to come back.
 
 The estimate is learnt from what this process does: work finished per second while there was any. No timer, no fixed
-queue length; the deadline bounds the queue.
+queue length; the deadline bounds the queue. Keys are served fairly, so what other keys have waiting stands before a
+request only so far as it is no more than what its own key has.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ HALF_LIFE = 8.0  # seconds of work after which a measurement counts half
 LEAST = 0.25  # seconds: nobody is told to come back sooner
 RESERVED = 0.3  # of a deadline's worth of work, at most, is kept free for those who were told to come back
 MOST = 1000  # promises remembered
+SETTLED, OVERDUE = 2.0, 4.0  # a request teaches for so many seconds, or times as long as predicted: others are no worse
 CAUTION = 1.25  # predictions are stretched by this before they are compared with a deadline
 
 
@@ -36,6 +38,7 @@ class Admission:
 
     def __init__(self, rate: float = 20_000.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.outstanding, self.requests = 0.0, 0
+        self._held: dict[str, float] = {}  # of that, each key's
         self._done, self._busy = rate, 1.0  # decaying sums: characters, seconds
         self._clock, self._since = clock, clock()
         self._promises: OrderedDict[int, tuple[float, float, float]] = OrderedDict()  # when due, after what, how much
@@ -45,17 +48,23 @@ class Admission:
         """Characters per second while there is work."""
         return self._done / self._busy
 
-    def wait(self, characters: float = 0.0) -> float:
-        """Seconds until all accepted work, and this, is done."""
-        return (self.outstanding + characters) / self.rate
+    def wait(self, characters: float = 0.0, key: str | None = None) -> float:
+        """Seconds until all accepted work, and this, is done; with a key, of that what is served before this."""
+        total = self.outstanding
+        if key is not None:
+            others = [held for k, held in self._held.items() if k != key]
+            own = max(0.0, total - sum(others)) + characters
+            total = own - characters + sum(min(held, own) for held in others)
+        return (total + characters) / self.rate
 
     @contextmanager
-    def admit(self, characters: float, seconds: float, ident: int = 0) -> Iterator[None]:
+    def admit(self, characters: float, seconds: float, ident: int = 0, key: str = "") -> Iterator[None]:
         """Hold `characters` of work that is wanted within `seconds`; raises Overloaded.
 
-        `ident` tells a request that comes back when it was told to: room was kept for it.
+        `ident` tells a request that comes back when it was told to: room was kept for it. What it holds is no more
+        than can be done until it is given up.
         """
-        late = CAUTION * self.wait(characters + self._reserved(ident, seconds)) - seconds
+        late = CAUTION * self.wait(characters + self._reserved(ident, seconds), key) - seconds
         if self.requests and late > 0:
             after = max(LEAST, late / CAUTION)
             self._promises[ident] = (self._clock() + after, after, characters)
@@ -63,21 +72,36 @@ class Admission:
                 self._promises.popitem(last=False)
             raise Overloaded(f"accepted work takes {self.wait():.1f} s: come back later", after)
         self._promises.pop(ident, None)
-        self._advance()
-        self.outstanding += characters
-        self.requests += 1
-        finished = False
+        begun, most = self._clock(), max(SETTLED, OVERDUE * self.wait(characters))
+        held = min(characters, seconds * self.rate)
+        self._hold(key, held, 1)
         try:
             yield
-            finished = True
+            self._learn(characters, begun, most)
         finally:
-            self._advance()
-            self.outstanding -= characters
-            self.requests -= 1
-            if not self.requests:
-                self.outstanding = 0.0  # sums of floats drift
-            if finished:
-                self._done += characters
+            self._hold(key, -held, -1)
+
+    def _hold(self, key: str, characters: float, requests: int) -> None:
+        self.outstanding += characters
+        self.requests += requests
+        self._held[key] = self._held.get(key, 0.0) + characters
+        if self._held[key] < 1e-3:  # sums of floats drift
+            del self._held[key]
+        if not self.requests:
+            self.outstanding = 0.0
+            self._held.clear()
+
+    def _learn(self, characters: float, begun: float, most: float) -> None:
+        """Take note of work done: in the time since the last that was, of which only that counts in which it was here.
+
+        A request that took much longer than any like it tells of itself, not of others; what was given up tells
+        nothing, for nobody knows how much of it was done.
+        """
+        now = self._clock()
+        passed = min(now - max(self._since, begun), most)
+        fade = 0.5 ** (passed / HALF_LIFE)
+        self._done, self._busy = self._done * fade + characters, self._busy * fade + passed
+        self._since = now
 
     def _reserved(self, ident: int, seconds: float) -> float:
         """Characters that requests told to come back about now may need; none of it stands before one of them."""
@@ -90,11 +114,3 @@ class Admission:
             return 0.0
         due_now = sum(characters for due, _, characters in self._promises.values() if due <= now + 0.05)
         return min(due_now, RESERVED * seconds * self.rate)
-
-    def _advance(self) -> None:
-        now = self._clock()
-        if self.requests:
-            passed = now - self._since
-            fade = 0.5 ** (passed / HALF_LIFE)
-            self._done, self._busy = self._done * fade, self._busy * fade + passed
-        self._since = now

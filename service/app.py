@@ -22,7 +22,9 @@ from laconic.models import ModelError
 from . import errors, routes
 from .access import Table, may
 from .admission import Admission
+from .documented import complete
 from .edge import Edge
+from .intake import Intake
 from .keys import Keys
 from .limits import Limits
 from .opening import make_compressor
@@ -54,6 +56,7 @@ class State:
         self.broken = False  # by what no setting mends: a new process may fare better
         self.keys = Keys(settings.api_keys_file)
         self.admission = Admission()
+        self.intake = Intake(settings)
         self.slots = Slots(settings.concurrency)
         self.threads = anyio.CapacityLimiter(settings.concurrency)
         self.metrics = Metrics(self.admission, self.compressor)
@@ -141,6 +144,7 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
     documented = [Depends(HTTPBearer(auto_error=False))] if settings.api_keys_file else []
     for access, router in declared:
         app.include_router(router, dependencies=documented if access != "public" else [])
+    complete(app)
     errors.install(app)
     app.add_middleware(Edge, state=state, table=Table(declared))
     if settings.traces:

@@ -30,8 +30,6 @@ from laconic.compressors import (
 )
 from laconic.models import Model
 
-from .telemetry import coarse
-
 
 def budget(body: BudgetBody) -> Budget:
     if body.rate is not None:
@@ -47,6 +45,14 @@ def usual(recipe: str) -> Budget:
     """The budget of a request that names none."""
     known = RECIPES.get(recipe)
     return Budget(kind="rate", value=known.rate if known else 0.5)
+
+
+def beside(body: CompressRequest | EncodeRequest) -> int:
+    """Characters that come with the texts and are read too: ids, titles, and what is to be kept."""
+    found = sum(len(d.id or "") + len(d.title or "") for d in body.documents or [])
+    if isinstance(body, CompressRequest):
+        found += sum(map(len, (*body.keep.strings, *body.keep.patterns)))
+    return found
 
 
 def texts(body: CompressRequest | EncodeRequest) -> list[str]:
@@ -107,7 +113,7 @@ def answer(
             rate=round(result.tokens_out / result.tokens_in, 4) if result.tokens_in else 0.0,
             segments=result.segments,
             cache_hits=result.cached,
-            compute_ms=coarse(elapsed / 1000),
+            compute_ms=round(elapsed, 2),
         ),
         warnings=list(result.warnings),
     )

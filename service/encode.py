@@ -28,7 +28,6 @@ from laconic.models import Work, current
 from . import convert
 from .handle import Call
 from .keys import Key
-from .telemetry import coarse
 
 if TYPE_CHECKING:
     from .app import State
@@ -40,7 +39,8 @@ class Encoded:
     """An answer and the numbers that belong to it, as little-endian bytes under their names."""
 
     def __init__(self, answer: EncodeAnswer, tensors: dict[str, Tensor], form: str) -> None:
-        self.answer, self.tensors, self.form, self.usage = answer, tensors, form, answer.usage
+        self.answer, self.tensors, self.form = answer, tensors, form
+        self.usage, self.warnings = answer.usage, answer.warnings
 
 
 def encoding(
@@ -63,6 +63,7 @@ def encoding(
         gone=gone,
         seconds=seconds,
         stages={},
+        beside=convert.beside(body),
     )
 
 
@@ -118,7 +119,7 @@ def usage(found: list[Latents], elapsed: float) -> LatentsUsage:
         rate=round(tokens / made, 4) if made else 0.0,
         segments=sum(len(f.parts) for f in found),
         cache_hits=sum(p.cached for f in found for p in f.parts),
-        compute_ms=coarse(elapsed / 1000),
+        compute_ms=round(elapsed, 2),
     )
 
 

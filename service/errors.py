@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +28,30 @@ class NotReady(LaconicError):
     code, status = "not_ready", 503
 
 
+class NotJson(LaconicError):
+    """A body that is no JSON, or not what its content encoding says."""
+
+    code, status = "invalid_json", 400
+
+
+class InvalidField(LaconicError):
+    """A body that is JSON and no request; `param` is the field."""
+
+    code, status = "invalid_field", 422
+
+
+class WrongType(LaconicError):
+    """A body whose content type or encoding is not taken. A foreign page cannot send the one that is without asking."""
+
+    code, status = "unsupported_media_type", 415
+
+
+class Stalled(LaconicError):
+    """A body that did not arrive in time."""
+
+    code, status = "request_timeout", 408
+
+
 SHAPES = ("ChatRequest", "CompressRequest")  # which of its bodies a route took one for: no field of it
 TYPES = {401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "too_large", 429: "overloaded"}
 
@@ -42,11 +67,12 @@ def describe(error: Exception, request_id: str) -> tuple[int, ErrorDetail]:
         status, code, message = 499, "client_gone", "the client closed the connection"
     elif isinstance(error, DeadlineExceeded):
         status, code, param = 504, "deadline_exceeded", "timeout_ms"
-        message = "the answer would come after the request's timeout_ms"
+        message = str(error) or "the answer would come after the request's timeout_ms"
     elif isinstance(error, EngineError):
         status, code, message = 500, "engine_failed", str(error)
     elif isinstance(error, (RequestValidationError, ValidationError)):
-        status, code, message, param = invalid(error)
+        status, code = 422, "invalid_field"
+        message, param = invalid(error)
     elif isinstance(error, HTTPException):
         status, message = error.status_code, str(error.detail)
         code = TYPES.get(status) or HTTPStatus(status).name.lower()
@@ -58,14 +84,17 @@ def describe(error: Exception, request_id: str) -> tuple[int, ErrorDetail]:
     return status, ErrorDetail(type=kind, code=code, message=message, param=param, request_id=request_id)
 
 
-def invalid(error: RequestValidationError | ValidationError) -> tuple[int, str, str, str | None]:
-    """The first problem of a body; its `input` is the caller's text and never repeated."""
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return 400, "invalid_json", "the body is not JSON", None
-    inside = first["loc"][1:] if isinstance(error, RequestValidationError) else first["loc"]
+def invalid(error: RequestValidationError | ValidationError) -> tuple[str, str | None]:
+    """Message and field of the first problem; its `input` is the caller's text and never repeated."""
+    first: dict[str, Any]
+    if isinstance(error, ValidationError):
+        first = {**error.errors(include_url=False, include_context=False, include_input=False)[0]}
+        inside = first["loc"]
+    else:
+        first = error.errors()[0]
+        inside = first["loc"][1:]
     place = [str(p) for p in inside if p not in SHAPES]
-    return 422, "invalid_field", first["msg"].removeprefix("Value error, "), ".".join(place) or None
+    return str(first["msg"]).removeprefix("Value error, "), ".".join(place) or None
 
 
 def respond(status: int, detail: ErrorDetail) -> JSONResponse:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, TypeAdapter
 
 from laconic.client.wire import (
     BudgetBody,
@@ -27,6 +27,7 @@ from laconic.compressors import DEFAULT, Compressor, InvalidRequest, Reader, Too
 from laconic.models import Work, current
 
 from . import messages as chats
+from .bodies import Bounds, checked, json_of
 from .handle import Call, answer
 from .keys import Key
 from .messages import Chat
@@ -68,7 +69,7 @@ class ChatConfig(BaseModel):
 class ChatRequest(BaseModel):
     """`POST /v1/compress` with `messages`: a chat in OpenAI's format, as LiteLLM's `headroom` guardrail posts it."""
 
-    messages: Annotated[list[dict[str, Any]], AfterValidator(plain_json)]
+    messages: Annotated[list[dict[str, Any]], Field(fail_fast=True), AfterValidator(plain_json)]
     model: Annotated[Text | None, Field(description="who will read it; not used")] = None
     config: ChatConfig | None = None
 
@@ -113,6 +114,39 @@ AnyRequest = Annotated[
 ]
 
 
+ANY, HOOK = TypeAdapter[CompressRequest | ChatRequest](AnyRequest), TypeAdapter(HookRequest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadChat:
+    """A chat, the characters of all its texts, the texts of its pieces, and the rate asked for."""
+
+    chat: Chat
+    characters: int
+    texts: list[str]
+    rate: float | None = None
+
+
+def any_body(raw: bytes, bounds: Bounds) -> CompressRequest | ReadChat:
+    """A body of `POST /v1/compress`; raises NotJson, InvalidField, TooLarge."""
+    found = checked(ANY, json_of(raw, bounds), bounds)
+    if isinstance(found, CompressRequest):
+        return found
+    config = found.config or ChatConfig()
+    return read_chat(found.messages, config.frozen_message_count or 0, config.target_ratio)
+
+
+def read_chat(messages: list[Any], frozen: int = 0, rate: float | None = None) -> ReadChat:
+    """What of a chat may be compressed; linear in what it holds."""
+    chat = chats.read(messages, frozen)
+    characters = sum(len(text) for m in chat.messages for _, text in chats.texts_of(m))
+    return ReadChat(chat=chat, characters=characters, texts=chat.texts(), rate=rate)
+
+
+def hook_body(raw: bytes, bounds: Bounds) -> HookRequest:
+    return checked(HOOK, json_of(raw, bounds), bounds)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chatted:
     """A chat after compression: its messages, the tokens of all its texts before and after, what the work was."""
@@ -125,23 +159,22 @@ class Chatted:
 
 def chatting(
     state: State,
-    chat: Chat,
-    rate: float | None,
+    asked: ReadChat,
     ident: str,
     key: Key,
     work: Work,
     gone: asyncio.Future[None],
     seconds: float,
 ) -> Call[Chatted]:
-    """The call that compresses a chat's pieces to `rate`, or to the settings'. Raises TooLarge."""
-    s = state.settings
-    if sum(len(text) for m in chat.messages for _, text in chats.texts_of(m)) > s.max_characters:
+    """The call that compresses a chat's pieces to its rate, or to the settings'. Raises TooLarge."""
+    s, chat, rate = state.settings, asked.chat, asked.rate or state.settings.upstream_rate
+    if asked.characters > s.max_characters:
         raise TooLarge(f"messages may have {s.max_characters} characters in all", param="messages")
     return Call(
-        texts=chat.texts(),
+        texts=asked.texts,
         query=chat.query or "",
         needs_model=bool(chat.pieces),
-        run=partial(compress_chat, state.compressor, chat, rate or s.upstream_rate, s.upstream_min_tokens, ident),
+        run=partial(compress_chat, state.compressor, chat, rate, s.upstream_min_tokens, ident),
         key=key,
         work=work,
         gone=gone,

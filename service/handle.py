@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import anyio.to_thread
 from starlette.types import Receive
 
 from laconic.client.wire import BatchAnswer, CompressAnswer, CompressRequest
@@ -18,8 +17,10 @@ from laconic.models import Cancelled, DeadlineExceeded, Work, current
 
 from . import convert
 from .admission import PER_DOCUMENT, Overloaded
+from .bodies import compress_body
 from .errors import NotReady, describe
 from .keys import Key
+from .threads import on_thread
 
 if TYPE_CHECKING:
     from .app import State
@@ -42,13 +43,15 @@ class Answer(Protocol):
 
 
 A = TypeVar("A", bound=Answer)
+BYTES = 4  # of a character, at most: what metadata or a chat's calls bring is not counted otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[A]):
     """What is to be done and for whom: `run` on a thread, wanted within `seconds`; `gone` is done once the client left.
 
-    `texts` and `query` are what it counts as and is known again by; `needs_model`: not to be begun before one is open.
+    `texts` and `query` are what it is known again by. What it counts as are their characters, those of what comes
+    `beside` them, and `size`, the bytes of its body. `needs_model`: not to be begun before one is open.
     """
 
     texts: Sequence[str]
@@ -60,6 +63,8 @@ class Call(Generic[A]):
     gone: asyncio.Future[None]
     seconds: float
     stages: dict[str, float]  # seconds of each part, filled in on the way
+    beside: int = 0
+    size: int = 0
 
 
 def compressing(
@@ -77,6 +82,7 @@ def compressing(
         gone=gone,
         seconds=seconds,
         stages={},
+        beside=convert.beside(body),
     )
 
 
@@ -84,9 +90,10 @@ async def serve(state: State, call: Call[A]) -> A:
     """Check, admit, wait for a slot, run on a thread."""
     key, characters = call.key, measured(state, call)
     try:
+        call.work.check()  # bodies take time too
         state.keys.allow(key)
         same = hash((key.name, call.query, *call.texts))  # how a request that was told to come back is known
-        with state.admission.admit(characters, call.seconds, same):
+        with state.admission.admit(characters, call.seconds, same, key.name):
             found = await attend(state, call)
     except Overloaded:
         state.metrics.rejected.labels("overloaded").inc()
@@ -123,17 +130,15 @@ def measured(state: State, call: Call[A]) -> float:
         raise TooLarge(f"documents may have {state.settings.max_characters} characters in all", param="documents")
     if call.needs_model and (refusal := state.refusal()):
         raise NotReady(refusal)
-    return characters + PER_DOCUMENT * len(call.texts)
+    return max(characters + len(call.query) + call.beside + PER_DOCUMENT * len(call.texts), call.size / BYTES)
 
 
 async def attend(state: State, call: Call[A]) -> A:
     start, work = time.perf_counter(), call.work
     await state.slots.acquire(work, call.gone)
-    try:
-        waited = time.perf_counter() - start
-        found = await anyio.to_thread.run_sync(call.run, work, limiter=state.threads)
-    finally:
-        state.slots.release(work)
+    waited = time.perf_counter() - start
+    over = partial(state.slots.release, work)
+    found = await on_thread(state.threads, work, call.gone, call.run, work, ended=over)
     total = time.perf_counter() - start
     call.stages["queue"] = waited + work.queued
     call.stages["infer"] = work.lane - work.queued
@@ -162,7 +167,7 @@ def answer(compressor: Compressor, body: CompressRequest, ident: str, work: Work
 def answer_line(compressor: Compressor, number: int, content: str | bytes, ident: str, work: Work) -> BatchAnswer:
     """The answer to one request of many; what is wrong with it is its answer. The blocking part, on a thread."""
     try:
-        body = CompressRequest.model_validate_json(content)
+        body = compress_body(content)
         return BatchAnswer(index=number, status=200, answer=answer(compressor, body, ident, work))
     except Exception as e:  # described, whatever it is: a line must not lose its batch
         status, detail = describe(e, ident)

@@ -13,11 +13,11 @@ from typing_extensions import Self
 
 from laconic.client.calls import Calls
 from laconic.client.core import Core, Lost, Reply, Rules, Send
-from laconic.client.wire import BatchAnswer, CompressAnswer, CompressRequest, ErrorAnswer
-from laconic.client.wire_latents import EncodeRequest, ExpandRequest
+from laconic.client.wire import BatchAnswer, CompressAnswer, ErrorAnswer
 from laconic.compressors import Compressor
 from laconic.models import Work
 
+from .bodies import compress_body, encode_body, expand_body
 from .encode import encode, expanded, package
 from .errors import describe
 from .handle import answer, answer_line
@@ -77,7 +77,7 @@ def dumped(found: CompressAnswer | BatchAnswer | ErrorAnswer) -> bytes:
 
 
 def compress(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
-    return dumped(answer(compressor, CompressRequest.model_validate_json(content), ident, work))
+    return dumped(answer(compressor, compress_body(content), ident, work))
 
 
 def batch(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
@@ -86,12 +86,12 @@ def batch(compressor: Compressor, content: bytes, ident: str, work: Work) -> byt
 
 
 def soft(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
-    made, _ = package(encode(compressor, EncodeRequest.model_validate_json(content), ident, work))
+    made, _ = package(encode(compressor, encode_body(content), ident, work))
     return made if isinstance(made, bytes) else made.encode()
 
 
 def expand(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:
-    return expanded(compressor, ExpandRequest.model_validate_json(content), ANYONE.name).model_dump_json().encode()
+    return expanded(compressor, expand_body(content), ANYONE.name).model_dump_json().encode()
 
 
 def ready(compressor: Compressor, content: bytes, ident: str, work: Work) -> bytes:

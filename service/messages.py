@@ -9,10 +9,12 @@ model said itself are never touched.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+
+from laconic.models import checkpoint
 
 OPEN, CLOSE = re.compile(r'<laconic(?:\s+rate="([0-9.]{1,20})")?\s*>'), "</laconic>"
 GAP = re.compile(r"\n[^\S\n]*\n\s*")  # between paragraphs
@@ -52,17 +54,20 @@ def read(messages: Sequence[Any], frozen: int = 0) -> Chat:
     for n, message in enumerate(messages):
         if n < frozen:
             continue
+        bares: dict[int | None, str] = {}
+        asks: dict[int | None, str] = {}
         for part, text in texts_of(message):
+            checkpoint()
             bare, spans = unmarked(text)
             if spans:
-                marks = True
-                clean[n] = with_text(clean[n], part, bare)
-                asked[n] = with_text(asked[n], part, outside(bare, spans))
+                bares[part], asks[part] = bare, outside(bare, spans)
                 marked += [
                     Piece(message=n, part=part, start=a, end=b, marked=True, rate=rate)
                     for a, b, rate in spans
                     if bare[a:b].strip()
                 ]
+        if bares:
+            marks, clean[n], asked[n] = True, with_texts(message, bares), with_texts(message, asks)
     found = marked if marks else context(clean, frozen)
     return Chat(messages=clean, pieces=found, query=query(asked))
 
@@ -70,12 +75,25 @@ def read(messages: Sequence[Any], frozen: int = 0) -> Chat:
 def put(chat: Chat, texts: Sequence[str]) -> list[Any]:
     """The messages with the pieces' texts replaced; everything else is what it was."""
     out = list(chat.messages)
-    for piece, text in zip(reversed(chat.pieces), reversed(texts), strict=True):  # offsets before it still hold
-        old = text_at(out[piece.message], piece.part)
-        new = old[: piece.start] + text + old[piece.end :]
-        if new != old:
-            out[piece.message] = with_text(out[piece.message], piece.part, new)
+    pairs = zip(chat.pieces, texts, strict=True)
+    for n, of_message in groupby(pairs, key=lambda p: p[0].message):
+        changed: dict[int | None, str] = {}
+        for part, own in groupby(of_message, key=lambda p: p[0].part):
+            old = text_at(out[n], part)
+            if (new := replaced(old, list(own))) != old:
+                changed[part] = new
+        if changed:
+            out[n] = with_texts(out[n], changed)
     return out
+
+
+def replaced(text: str, own: Sequence[tuple[Piece, str]]) -> str:
+    """A text with its pieces, in order, become others."""
+    made, at = [], 0
+    for piece, new in own:
+        made += [text[at : piece.start], new]
+        at = piece.end
+    return "".join([*made, text[at:]])
 
 
 def unmarked(text: str) -> tuple[str, list[tuple[int, int, float | None]]]:
@@ -173,13 +191,12 @@ def text_at(message: Any, part: int | None) -> str:
     return found
 
 
-def with_text(message: Any, part: int | None, text: str) -> Any:
-    """The message with one text replaced; the one given is left as it is."""
-    if part is None:
-        return {**message, "content": text}
-    parts = list(message["content"])
-    parts[part] = {**parts[part], "text": text}
-    return {**message, "content": parts}
+def with_texts(message: Any, texts: Mapping[int | None, str]) -> Any:
+    """The message with the texts of some parts replaced; the one given is left as it is."""
+    if None in texts:
+        return {**message, "content": texts[None]}
+    parts = enumerate(message["content"])
+    return {**message, "content": [{**p, "text": texts[n]} if n in texts else p for n, p in parts]}
 
 
 def paragraphs_of(message: Any) -> list[tuple[int | None, int, int]]:

@@ -11,22 +11,24 @@ import json
 import logging
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio.to_thread
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from laconic.models import Cancelled, Work
+from laconic.compressors import TooLarge
+from laconic.models import Cancelled, DeadlineExceeded, Work
 
-from . import messages as chats
 from .admission import Overloaded
+from .bodies import Bounds, few, has_more
 from .edge import HEADERS
 from .errors import describe, request_id
-from .fronts import Chatted, chatting
+from .fronts import Chatted, ReadChat, chatting, read_chat
 from .handle import left, noted
-from .messages import Chat
 from .upstream import CONNECTION_BOUND, HOP, Upstream
 
 if TYPE_CHECKING:
@@ -75,26 +77,29 @@ class Passed(Response):
 
     async def _compressed(self, work: Work, gone: asyncio.Future[None]) -> tuple[bytes, dict[str, str]]:
         """What to send, and the headers that tell what became of it; raises Cancelled."""
-        found = await asyncio.to_thread(parse, self.raw)
+        try:
+            found = await self.state.intake.parsed(parse, self.raw, work, gone)
+        except DeadlineExceeded:
+            found = None
         if found is None:
             self._charge(len(self.raw) / CHARACTERS)
             return self.raw, told(None, "false")  # what is wrong with it is for the upstream to say
-        body, chat = found
+        body, read = found
         try:
-            done = await self._chat(chat, work, gone)
+            done = await self._chat(read, work, gone)
             self._charge(done.before)
             if done.messages == body["messages"]:
                 return self.raw, told(done, "false")
             word = "true" if done.after < done.before else "false"  # marks may be all that was taken out
-            return await asyncio.to_thread(written, body, done.messages), told(done, word)
+            return await self._written(body, done.messages), told(done, word)
         except Cancelled:
             raise
         except Exception as e:  # described and passed by: a chat must not be lost to its compression
             _, detail = describe(e, request_id(self.request))
             log.warning("a chat goes on as it is: %s", detail.code)
-        self._charge(sum(len(text) for m in chat.messages for _, text in chats.texts_of(m)) / CHARACTERS)
+        self._charge(read.characters / CHARACTERS)
         try:
-            return await asyncio.to_thread(written, body, chat.messages), told(None, "failed")
+            return await self._written(body, read.chat.messages), told(None, "failed")
         except (ValueError, RecursionError):  # what JSON cannot say
             return self.raw, told(None, "failed")
 
@@ -103,21 +108,28 @@ class Passed(Response):
         facts = self.request.scope["state"]
         self.state.keys.spend(facts["key"], max(0.0, tokens - facts.get("usage", {}).get("tokens_in", 0)))
 
-    async def _chat(self, chat: Chat, work: Work, gone: asyncio.Future[None]) -> Chatted:
-        facts = self.request.scope["state"]
-        call = chatting(self.state, chat, None, request_id(self.request), facts["key"], work, gone, PATIENCE)
+    async def _written(self, body: dict[str, Any], messages: list[Any]) -> bytes:
+        return await anyio.to_thread.run_sync(written, body, messages, limiter=self.state.intake.writers)
+
+    async def _chat(self, asked: ReadChat, work: Work, gone: asyncio.Future[None]) -> Chatted:
+        facts, left = self.request.scope["state"], work.deadline - time.monotonic()
+        made = chatting(self.state, asked, request_id(self.request), facts["key"], work, gone, left)
+        call = replace(made, size=len(self.raw))
         return await noted(self.state, call, facts)
 
 
-def parse(raw: bytes) -> tuple[dict[str, Any], Chat] | None:
-    """A request's body and its chat, or None for what is no chat."""
+def parse(raw: bytes, bounds: Bounds) -> tuple[dict[str, Any], ReadChat] | None:
+    """A request's body and its chat, or None for what is no chat, or too much of one."""
     try:
+        if has_more(raw, bounds.values):
+            return None
         body = json.loads(raw)
-    except (ValueError, RecursionError):
+        few(body, bounds)
+    except (ValueError, RecursionError, TooLarge):
         return None
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
         return None
-    return body, chats.read(body["messages"])
+    return body, read_chat(body["messages"])
 
 
 def written(body: dict[str, Any], messages: list[Any]) -> bytes:

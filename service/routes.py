@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from laconic.client.wire import CompressAnswer, ErrorAnswer
-from laconic.client.wire_latents import EncodeAnswer, EncodeRequest, ExpandAnswer, ExpandRequest
+from laconic.client.wire import CompressAnswer, CompressRequest, ErrorAnswer
+from laconic.client.wire_latents import EncodeAnswer, EncodeRequest, ExpandAnswer
 from laconic.compressors import RECIPES, Compressor, UnknownName
-from laconic.models import Card, Work
+from laconic.models import Card
 
 from . import pages  # noqa: F401  # its routes
 from .access import may
 from .batch import Batch
+from .bodies import ENCODE, EXPAND, encode_body, expand_body
 from .cache import Tiers
-from .encode import encoding, expanded, package
-from .errors import NotReady, request_id
+from .documented import body as documented
+from .encode import Encoded, encoding, expanded, package
+from .errors import NotReady
+from .exchange import Plan, answered, begun, state_of, taken
 from .fronts import (
+    ANY,
     CHAT_BODY,
-    AnyRequest,
+    HOOK,
     ChatAnswer,
-    ChatConfig,
-    ChatRequest,
     HookAnswer,
     HookRequest,
+    ReadChat,
+    any_body,
     as_chat,
     as_hook,
     chatting,
+    hook_body,
     hooked,
 )
-from .handle import A, Call, compressing, left, noted
-from .messages import read
-from .telemetry import server_timing
-
-if TYPE_CHECKING:
-    from .app import State
+from .handle import compressing
+from .intake import LINES, collected, expect
 
 metrics = APIRouter()  # admin's, where the main port has them
-CODES = (400, 401, 403, 404, 413, 422, 429, 500, 503, 504)
+CODES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 FAILURES: dict[int | str, dict[str, Any]] = {code: {"model": ErrorAnswer} for code in CODES}
 ANYTHING: dict[str, Any] = {"application/json": {"schema": {}}, "text/event-stream": {"schema": {"type": "string"}}}
 PASSED = {
@@ -53,26 +52,35 @@ PASSED = {
 }
 
 
-@may.compress.post("/v1/compress", response_model=CompressAnswer | ChatAnswer, responses=FAILURES)
-async def compress(body: AnyRequest, request: Request) -> Response:
+@may.compress.post(
+    "/v1/compress", response_model=CompressAnswer | ChatAnswer, responses=FAILURES, openapi_extra=documented(ANY)
+)
+async def compress(request: Request) -> Response:
     """Keep the parts of the documents that matter to the query, within the budget.
 
     A body with `messages` is a chat, as LiteLLM's `headroom` guardrail posts it: results of tools and long context of
     users are compressed, each on its own, and the same messages come back. The last user's message is the query.
     """
-    if isinstance(body, ChatRequest):
-        config = body.config or ChatConfig()
-        chat = await asyncio.to_thread(read, body.messages, config.frozen_message_count or 0)
-        return await answered(request, None, partial(chatting, state_of(request), chat, config.target_ratio), as_chat)
-    return await answered(request, body.timeout_ms, partial(compressing, state_of(request), body), as_json)
+    state = state_of(request)
+
+    def plan(body: CompressRequest | ReadChat) -> Plan[Any]:
+        if isinstance(body, ReadChat):
+            return Plan(make=partial(chatting, state, body), dump=as_chat)
+        return Plan(make=partial(compressing, state, body), dump=as_json, timeout_ms=body.timeout_ms)
+
+    return await answered(request, any_body, plan)
 
 
-@may.compress.post("/compress", response_model=HookAnswer, responses=FAILURES)
-async def hook(body: HookRequest, request: Request) -> Response:
+@may.compress.post("/compress", response_model=HookAnswer, responses=FAILURES, openapi_extra=documented(HOOK))
+async def hook(request: Request) -> Response:
     """Compress one text, as Headroom asks a compressor that is not its own."""
     state = state_of(request)
-    call = partial(compressing, state, hooked(body, state.settings.upstream_rate))
-    return await answered(request, None, call, partial(as_hook, body))
+
+    def plan(body: HookRequest) -> Plan[CompressAnswer]:
+        call = partial(compressing, state, hooked(body, state.settings.upstream_rate))
+        return Plan(make=call, dump=partial(as_hook, body))
+
+    return await answered(request, hook_body, plan)
 
 
 @may.chat.post("/v1/chat/completions", responses=PASSED, openapi_extra=CHAT_BODY, response_class=Response)
@@ -82,57 +90,39 @@ async def chat_completions(request: Request) -> Response:
     What stands in `<laconic rate="0.3">…</laconic>` is compressed and the tags are taken out; without any, old results
     of tools and long context of users. `x-laconic-*` headers tell what was saved. `GET /v1/models` is of this service.
     """
-    raw = await request.body()
     if (upstream := state_of(request).upstream) is None:
         raise UnknownName("this service has no upstream: see --upstream-url", param="upstream_url")
     from .passthrough import Passed  # loaded where there is an upstream
 
-    return Passed(request, raw, upstream)
+    expect(request)
+    return Passed(request, await collected(request, begun(request)), upstream)
 
 
 @may.compress.post(
     "/v1/encode",
     responses={**FAILURES, 200: {"model": EncodeAnswer, "content": {"application/octet-stream": {}}}},
+    openapi_extra=documented(ENCODE),
     response_class=Response,
 )
-async def encode(body: EncodeRequest, request: Request) -> Response:
+async def encode(request: Request) -> Response:
     """Turn documents into latents: in a safetensors file, or in JSON for vLLM or as numbers."""
-    return await answered(request, body.timeout_ms, partial(encoding, state_of(request), body), package)
+    state = state_of(request)
+
+    def plan(body: EncodeRequest) -> Plan[Encoded]:
+        return Plan(make=partial(encoding, state, body), dump=package, timeout_ms=body.timeout_ms)
+
+    return await answered(request, encode_body, plan)
 
 
-@may.compress.post("/v1/expand", response_model=ExpandAnswer, responses=FAILURES)
-async def expand(body: ExpandRequest, request: Request) -> ExpandAnswer:
+@may.compress.post("/v1/expand", response_model=ExpandAnswer, responses=FAILURES, openapi_extra=documented(EXPAND))
+async def expand(request: Request) -> ExpandAnswer:
     """The texts of segments that answers named, as long as they are kept for this key."""
-    state, key = state_of(request), request.scope["state"]["key"]
+    state, key, work = state_of(request), request.scope["state"]["key"], begun(request)
     state.keys.allow(key)
-    return await asyncio.to_thread(expanded, state.compressor, body, key.name)
-
-
-def state_of(request: Request) -> State:
-    found: State = request.app.state.laconic
-    return found
-
-
-async def answered(
-    request: Request,
-    timeout_ms: int | None,
-    make: Callable[..., Call[A]],
-    dump: Callable[[A], tuple[bytes | str, str]],
-) -> Response:
-    """Serve a call and write its answer, both off the event loop; a client that leaves takes its work along."""
-    state, facts = state_of(request), request.scope["state"]
-    began = {"parse": time.perf_counter() - facts["started"]}
-    seconds = min(timeout_ms or state.settings.timeout_ms, state.settings.timeout_ms) / 1000
-    work = Work(key=facts["key"].name, deadline=time.monotonic() + seconds)
-    gone = asyncio.create_task(left(request.receive, work))
-    try:
-        call = make(request_id(request), facts["key"], work, gone, seconds)
-        call.stages.update(began)
-        found = await noted(state, call, facts)
-    finally:
-        gone.cancel()
-    content, kind = await asyncio.to_thread(dump, found)
-    return Response(content, media_type=kind, headers={"server-timing": server_timing(call.stages)})
+    body, _, gone = await taken(request, expand_body, work)
+    gone.cancel()
+    found = partial(expanded, state.compressor, body, key.name)
+    return await anyio.to_thread.run_sync(found, limiter=state.intake.writers)
 
 
 def as_json(found: CompressAnswer) -> tuple[bytes | str, str]:
@@ -157,6 +147,7 @@ async def batch(request: Request) -> Response:
     """One request per line in, one answer per line out, in order, while lines are still coming in."""
     if refusal := request.app.state.laconic.refusal():
         raise NotReady(refusal)
+    expect(request, LINES, "application/x-ndjson")
     return Batch(request)
 
 

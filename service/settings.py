@@ -41,6 +41,7 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(p) if (p := os.environ.get("TIKTOKEN_CACHE_DIR")) else None
     )
     max_body_bytes: Annotated[int, Field(ge=1024, description="largest request body")] = 8 * 1024 * 1024
+    max_values: Annotated[int, Field(ge=100, description="most JSON values of one request body")] = 100_000
     max_documents: Annotated[int, Field(ge=1, description="most documents of one request")] = 1000
     max_characters: Annotated[int, Field(ge=1, description="most characters of one request's documents")] = 2_000_000
     concurrency: Annotated[int, Field(ge=1, le=256, description="requests worked on side by side")] = 8

@@ -21,6 +21,8 @@ from laconic.service.filebatch import BatchError, done, reads, requests, run
 from .conftest import wait_until
 from .test_cli import run as command
 
+LINES = {"content-type": "application/x-ndjson"}
+HEAD = b"POST /v1/compress/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
 TEXT = "It rained all day. The treaty number {} was signed by Ada Lovelace. Lunch was good. Nobody complained."
 
 
@@ -32,7 +34,7 @@ def line(i: int, **more: object) -> bytes:
 def test_answers_come_in_order_and_errors_stay_theirs(address: str) -> None:
     """Every line is answered in order; a broken one with its own status and the one error shape."""
     content = line(0) + b"not json\n\n" + line(2, reader="nobody") + line(3, colour="red") + line(4).rstrip()
-    found = httpx.post(f"{address}/v1/compress/batch", content=content, timeout=60)
+    found = httpx.post(f"{address}/v1/compress/batch", headers=LINES, content=content, timeout=60)
     rows = [json.loads(x) for x in found.text.splitlines()]
     assert found.headers["content-type"] == "application/x-ndjson"
     assert [r["index"] for r in rows] == [0, 1, 2, 3, 4]
@@ -40,14 +42,14 @@ def test_answers_come_in_order_and_errors_stay_theirs(address: str) -> None:
     alone = httpx.post(f"{address}/v1/compress", content=line(4), headers={"content-type": "application/json"}).json()
     assert rows[4]["answer"]["text"] == alone["text"]
     assert rows[3]["error"]["param"] == "colour"
-    assert httpx.post(f"{address}/v1/compress/batch", content=b"").text == ""
+    assert httpx.post(f"{address}/v1/compress/batch", headers=LINES, content=b"").text == ""
 
 
 def test_streams_both_ways(address: str) -> None:
     """The first answer arrives before the second request is sent; a line may be sent in pieces."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as s:
-        s.sendall(b"POST /v1/compress/batch HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        s.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
         read = s.makefile("rb")
         for i in range(3):
             for part in (line(i)[:20], line(i)[20:]):
@@ -62,7 +64,10 @@ def test_streams_both_ways(address: str) -> None:
 def test_a_line_longer_than_a_body_is_its_own_413(address: str) -> None:
     """The batch goes on after it; the whole batch may be longer than one body."""
     content = line(0) + line(1, separator="x")[:-2] + b" " * 1_100_000 + b"}\n" + line(2)
-    rows = [json.loads(x) for x in httpx.post(f"{address}/v1/compress/batch", content=content).text.splitlines()]
+    rows = [
+        json.loads(x)
+        for x in httpx.post(f"{address}/v1/compress/batch", headers=LINES, content=content).text.splitlines()
+    ]
     assert [r["status"] for r in rows] == [200, 413, 200]
 
 
@@ -70,7 +75,7 @@ def test_a_client_that_leaves_ends_its_batch(address: str) -> None:
     """Closing the socket in the middle leaves nothing behind in the queue."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as s:
-        s.sendall(b"POST /v1/compress/batch HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        s.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
         for i in range(20):
             part = line(i, text=TEXT * 40)
             s.sendall(b"%x\r\n%s\r\n" % (len(part), part))

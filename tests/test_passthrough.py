@@ -27,6 +27,7 @@ from .upstream import ERROR, Upstream, upstream
 
 openai = pytest.importorskip("openai")
 QUESTION = f'<laconic rate="0.3">{FACTS}</laconic>\n\nWho signed it?'
+JSON = {"content-type": "application/json"}
 MARKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
 
 
@@ -122,11 +123,11 @@ def test_what_need_not_change_does_not(url: str, model: Upstream) -> None:
         b'{ "model":"stand-in","x":1.50, "messages":[{"role":"user","content":"caf\\u00e9 \xc3\xa9?"}]}',
         b'{"model": "stand-in", "x": 1e999, "messages": [7, null]}',
     ):
-        response = httpx.post(f"{url}/v1/chat/completions?api-version=2", content=raw)
+        response = httpx.post(f"{url}/v1/chat/completions?api-version=2", content=raw, headers=JSON)
         assert (response.status_code, model.raw[-1], model.queries[-1]) == (200, raw, "api-version=2")
         assert response.headers["x-laconic-compressed"] == "false"
         assert response.headers["x-laconic-saved"] == "0"
-    assert httpx.post(f"{url}/v1/chat/completions", content=b"[1").status_code == 400
+    assert httpx.post(f"{url}/v1/chat/completions", content=b"[1", headers=JSON).status_code == 400
     assert model.raw[-1] == b"[1"
 
 
@@ -178,7 +179,7 @@ def test_a_broken_compressor_is_no_hindrance(
 def test_what_cannot_be_compressed_goes_on(url: str, model: Upstream, messages: list[Any]) -> None:
     """Beyond the limits of compression, or no text at all: passed on whole, tags aside."""
     raw = json.dumps({"model": "stand-in", "messages": messages})
-    response = httpx.post(f"{url}/v1/chat/completions", content=raw, timeout=30)
+    response = httpx.post(f"{url}/v1/chat/completions", content=raw, headers=JSON, timeout=30)
     assert (response.status_code, response.headers["x-laconic-compressed"]) == (200, "failed")
     assert model.messages[0]["content"] == messages[0]["content"].replace("<laconic>", "").replace("</laconic>", "")
 
