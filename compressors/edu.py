@@ -128,13 +128,12 @@ def assemble(length: int, segments: Sequence[Segment], found: Sequence[Discourse
 
 def depth(units: Units) -> np.ndarray:
     """How many units each depends on, directly or through others; int64 [N]."""
-    out = np.zeros(len(units), np.int64)
     if units.heads is None:
-        return out
-    at = units.heads
-    while (alive := at >= 0).any():
-        out[alive] += 1
-        at = np.where(alive, units.heads[at], -1)
+        return np.zeros(len(units), np.int64)
+    at, out = units.heads, (units.heads >= 0).astype(np.int64)
+    while (alive := at >= 0).any():  # each look is twice as far: what it depends on knows its own number so far
+        out = np.where(alive, out + out[at], out)
+        at = np.where(alive, at[at], -1)
     return out
 
 

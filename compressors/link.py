@@ -43,7 +43,7 @@ def link(query: str, titles: Sequence[str | None], documents: Sequence[Read]) ->
     for n, name in enumerate(names):
         if name is None or not best:
             out.append(0.0)
-        elif said(name, query, re.IGNORECASE):
+        elif said(name, query, any_case=True):
             out.append(WEIGHT)
         elif (score := mentioned(n, names, best)) is None:
             out.append(0.0)
@@ -63,10 +63,17 @@ def mentioned(document: int, names: Sequence[str | None], best: Sequence[tuple[f
     return None
 
 
-def said(name: str, text: str, flags: int = 0) -> bool:
+def said(name: str, text: str, *, any_case: bool = False) -> bool:
     """Whether a text has a name as whole words."""
-    near = name.casefold() in text.casefold() if flags else name in text  # compiled only then: that costs 0.1 ms
-    return near and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, flags) is not None
+    if any_case:
+        name, text = name.casefold(), text.casefold()
+    at = text.find(name)
+    while at >= 0:
+        around = text[max(0, at - 1) : at], text[at + len(name) : at + len(name) + 1]
+        if not any(c.isalnum() or c == "_" for c in around):
+            return True
+        at = text.find(name, at + 1)
+    return False
 
 
 def about(title: str | None) -> str | None:

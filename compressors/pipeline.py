@@ -8,12 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from . import units as cutting
 from .allocate import allocate
 from .content.laid import Laid, narrowed, peaks
 from .context import context
 from .edu import assemble, depth, inside
-from .forced import forced
+from .forced import Forcing
 from .link import link
 from .part import Parts, sigmoid
 from .phrases import phrases
@@ -57,6 +59,7 @@ class Pipeline:
         total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
         if unchanged := whole(request, total):
             return as_is(request, documents, total, unchanged)
+        forced = Forcing(request.keep)
         documents = [self._cut_up(request, p) for p in documents]
         seen = [replace(p.document, text=p.read[0]) if p.laid else p.document for p in documents]
         segments = self.parts.splitter(seen, [p.read[1] for p in documents])
@@ -67,7 +70,7 @@ class Pipeline:
         means = [cutting.pooled(p.read[1], *cutting.together(g)) for p, g in zip(documents, grouped, strict=True)]
         raised = self._raised(request, documents, means, best)
         each = zip(documents, units, grouped, means, raised, strict=True)
-        pieces = [self._piece(request, *given) for given in each]
+        pieces = [self._piece(request, forced, *given) for given in each]
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
@@ -77,6 +80,7 @@ class Pipeline:
 
     def _cut_up(self, request: Request, p: Prepared) -> Prepared:
         """The document cut by its structure, where the recipe sees one, else into sentences."""
+        checkpoint()
         layout = self.parts.content if p.document.compress else None
         if layout and (laid := layout(p.text, request.marker)):
             return replace(p, laid=narrowed(laid, request.query))
@@ -133,14 +137,16 @@ class Pipeline:
     def _piece(
         self,
         request: Request,
+        forced: Forcing,
         p: Prepared,
         units: Units,
         scores: Sequence[Scores],
         means: np.ndarray,
         raised: np.ndarray,
     ) -> Piece:
+        checkpoint()
         if p.laid:
-            return structured(request, p, p.laid, scores, raised)
+            return structured(forced, p, p.laid, scores, raised)
         coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
         sunk = 0.0 if asked(request) else self.parts.depth * depth(units)
         beside = np.broadcast_to(raised, len(p.sentences))[cutting.owners(p.sentences, units.starts)]
@@ -148,7 +154,7 @@ class Pipeline:
             text=p.text,
             units=units,
             score=cutting.drawn(units, p.sentences, scores, means, coherence) + beside - sunk,
-            forced=forced(p.document, units, p.sentences, request.keep),
+            forced=forced(p.document, units, p.sentences),
             cost=cost(p, units),
             allowed=np.ones(len(units), bool),
             heads=inside(units, p.sentences),
@@ -172,6 +178,7 @@ class Pipeline:
         *counts, tokens_out = self.reader.count([*texts, joined])
         out = []
         for i, p in enumerate(documents):
+            checkpoint()
             out.append(
                 Compressed(
                     id=p.document.id,
@@ -202,6 +209,7 @@ class Pipeline:
 
 def cut(unit: str, p: Prepared) -> Units:
     """A document's sentences, words, phrases or the reader's tokens."""
+    checkpoint()
     if unit == "sentence":
         return p.sentences
     if unit == "token":
@@ -215,14 +223,14 @@ def cost(p: Prepared, units: Units) -> np.ndarray:
     return np.bincount(at, minlength=len(units))
 
 
-def structured(request: Request, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: np.ndarray) -> Piece:
+def structured(forced: Forcing, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: np.ndarray) -> Piece:
     """A document that was cut by its structure as the selector sees it."""
     found = peaks(laid.views, *cutting.together(scores), cutting.LOWEST)
     piece = Piece(
         text=p.text,
         units=laid.units,
         score=found + laid.prior + raised,
-        forced=forced(p.document, laid.units, laid.units, request.keep),
+        forced=forced(p.document, laid.units, laid.units),
         cost=cost(p, laid.units),
         allowed=np.ones(len(laid.units), bool),
         heads=laid.units.heads,

@@ -6,16 +6,19 @@ The count that decides is the reader's, taken on the rendered text, not a sum of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from laconic.models import checkpoint
 
 from .render import Form, Rendered, join, render, spans_of
 from .stages import Reader
 from .types import Units
 
-GALLOPS, NEAR = 6, 24  # steps by estimate, and how many tokens off the walk by single units begins
+NEAR, DRIFT = 32, 4  # tokens, and times what estimates were off in the middle, within which one is not trusted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +75,7 @@ class Counter:
         self.last = kept
         texts = []
         for i in changed:
+            checkpoint()
             inside = slice(self.edges[i], self.edges[i + 1])
             texts.append(render(self.pieces[i].text, *self.pieces[i].written(kept[inside])))
         for i, text, count in zip(changed, texts, self.reader.count(texts), strict=True):
@@ -127,7 +131,7 @@ def within(
 ) -> Selection:
     """The longest prefix of (forced, score, position) that `reader` counts as at most `budget` tokens.
 
-    `order` is how the documents will be joined.
+    `order` is how the documents will be joined. One more unit would exceed the budget.
     """
     forced = np.concatenate([p.forced for p in pieces])
     allowed = np.concatenate([p.allowed for p in pieces]) | forced
@@ -146,21 +150,55 @@ def within(
     least = int(forced.sum())
     if least and (excess := count.joined(prefix(least)) - budget) > 0:
         return Selection(kept=count.each(prefix(least)), excess=excess)
-    spent = np.concatenate(([0], np.cumsum(cost[best])))
-    k = max(least, int(np.searchsorted(spent, budget, side="right")) - 1)
-    for _ in range(GALLOPS):  # long texts whose parts do not add up (byte-level readers): most of the way at once
-        gap = budget - count(prefix(k))
-        if abs(gap) <= NEAR or (gap > 0 and k == len(best)):
-            break
-        k = max(least, int(np.searchsorted(spent, spent[k] + gap, side="right")) - 1)
-    # then one unit at a time in both directions: that is what makes prefixes of two budgets nest
-    while k > least and count(prefix(k)) > budget:
-        k -= 1
-    while k < len(best) and count(prefix(k + 1)) <= budget:
-        k += 1
-    while k > least and count.joined(prefix(k)) > budget:
-        k -= 1
+    begun = np.zeros(len(best), bool)  # units that are the first of their documents: a separator comes with them
+    begun[np.unique(count.owner[best], return_index=True)[1]] = True
+    spent = np.concatenate(([0], np.cumsum(cost[best] + count.gap * begun))) - count.gap
+    k = longest(
+        least,
+        spent,
+        budget,
+        lambda k: count(prefix(k)),
+        lambda k: len(pieces) == 1 or count.joined(prefix(k)) <= budget,
+    )
     return Selection(kept=count.each(prefix(k)), excess=0)
+
+
+def longest(
+    least: int, spent: np.ndarray, budget: int, count: Callable[[int], int], joined: Callable[[int], bool]
+) -> int:
+    """A number of units, `least` or more, that is within the budget while one more is not; `spent` estimates counts.
+
+    The same places are tried whatever the budget, and a larger budget says yes wherever a smaller one does: so what
+    two budgets keep nests even where counts do not grow with what is kept (byte-level readers, documents that are
+    glued together). Counts are taken only where the estimate is near the budget: nearer than it is off in the middle.
+    """
+    found: dict[int, bool] = {}
+    counted: dict[int, int] = {}
+
+    def fits(k: int) -> bool:
+        if k not in found:
+            checkpoint()
+            counted[k] = count(k)
+            found[k] = counted[k] <= budget and joined(k)
+        return found[k]
+
+    def search(margin: float) -> int:
+        low, high = least, len(spent) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            off = int(spent[middle]) - budget
+            good = fits(middle) if abs(off) <= margin else off < 0
+            low, high = (middle, high) if good else (low, middle - 1)
+        return low
+
+    if least == len(spent) - 1:
+        return least
+    middle = (least + len(spent)) // 2
+    fits(middle)
+    k = search(NEAR + DRIFT * abs(counted[middle] - int(spent[middle])))
+    if (k == least or fits(k)) and (k == len(spent) - 1 or not fits(k + 1)):
+        return k
+    return search(math.inf)
 
 
 def joint_heads(pieces: Sequence[Piece]) -> np.ndarray | None:

@@ -18,11 +18,13 @@ import sentencex
 
 from laconic.models.recent import remembered
 from laconic.models.words import code_points
+from laconic.models.work import checkpoint
 
 from .protect import FENCE, uncut
 from .types import Scores, Units
 
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
+_CROWDING = ("。", "！", "？", "｡", "''")  # the splitter compares these with one another
 _BREAKS = re.compile(r"\n+")
 _CODE = re.compile(r"[{}();=<>|]\s*$|^\s*([|#@]|//|def |class |import |return |<)")
 # one character of these is a word: scripts that write no spaces (Thai, Lao, Burmese, Khmer, kana, han)
@@ -31,10 +33,13 @@ _ALONE = (
     *((0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x20000, 0x3FFFF)),
 )
 _SPACE = np.array([chr(i).isspace() for i in range(0x3001)])  # there is no white space beyond
+_NARROW = {i: " " for i in range(0x80, 0x3001) if chr(i).isspace()}
+_STOP = re.compile(r"[.!?]\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 WINDOW = 40_000  # characters the sentence splitter sees at once
+CROWDED, NARROWEST = 1_000, 500  # marks in them above which it sees fewer; the fewest
 LOWEST = -1e9  # score of a unit no piece falls into
 
 
@@ -95,11 +100,13 @@ def _lines(text: str) -> list[tuple[int, int, bool]]:
     if text and (not ends or ends[-1] < len(text)):
         ends.append(len(text))
     start = last = 0
+    solid = -1  # the last character before `last` that is no white space: looked for once, however many lines are blank
     fenced = False
     for end in ends:
         fence = FENCE.match(text, last) is not None
-        fenced, last = fenced != fence, end
-        if not fenced and not fence and _wrapped(text, end):
+        line_start, fenced, last = last, fenced != fence, end
+        solid = _solid(text, line_start, end, solid)
+        if not fenced and not fence and _wrapped(text, end, solid, line_start):
             continue
         line = text[start:end]
         out.append((start, end, fenced or fence or (len(line) < 400 and _CODE.search(line) is not None)))
@@ -107,19 +114,24 @@ def _lines(text: str) -> list[tuple[int, int, bool]]:
     return out
 
 
-def _wrapped(text: str, end: int) -> bool:
-    """Whether the line break before `end` is in mid-sentence and goes on in lower case, as in mail and PDF text."""
-    if end == len(text):
-        return False
-    at = end - 2
-    while at >= 0 and text[at].isspace():
-        at -= 1
-    if at < 0:
+def _solid(text: str, start: int, end: int, before: int) -> int:
+    """The last character of a line that is no white space, or the one before it."""
+    found = len(text[start:end].rstrip())
+    return start + found - 1 if found else before
+
+
+def _wrapped(text: str, end: int, at: int, start: int) -> bool:
+    """Whether the line break before `end` is in mid-sentence and goes on in lower case, as in mail and PDF text.
+
+    `at` is the last character before it that is no white space (-1: none), `start` where its line begins.
+    """
+    if end == len(text) or at < 0:
         return False
     before, after = text[at], text[end]
     if "a" <= after <= "z" and _letter(before):
         return True
-    return before in ",;-" and not text[at + 1 : end - 1].strip(" \t") and _letter(after)
+    near = before in ",;-" and at >= start and not text[at + 1 : end - 1].strip(" \t")
+    return near and _letter(after)
 
 
 def _letter(c: str) -> bool:
@@ -129,23 +141,41 @@ def _letter(c: str) -> bool:
 def _windows(block: str) -> list[int]:
     """Where a long block is cut for the splitter, which holds the interpreter while it works: after a full stop."""
     cuts = [0]
-    while len(block) - cuts[-1] > WINDOW:
-        at, stop = cuts[-1], cuts[-1] + WINDOW
-        full, blank = (block.rfind(mark, at + WINDOW // 2, stop) for mark in (". ", " "))
-        cuts.append(full + 2 if full > 0 else blank + 1 if blank > 0 else stop)
+    while len(block) - cuts[-1] > (size := _window(block, cuts[-1])):
+        at, stop = cuts[-1], cuts[-1] + size
+        stops = [m.end() for m in _CJK_STOP.finditer(block, at + size // 2, stop)] if size < WINDOW else []
+        full, blank = (block.rfind(mark, at + size // 2, stop) for mark in (". ", " "))
+        cuts.append(stops[-1] if stops else full + 2 if full > 0 else blank + 1 if blank > 0 else stop)
     return [*cuts, len(block)]
+
+
+def _window(block: str, at: int) -> int:
+    """How much the splitter sees at once from a place on: less where its time would grow with the square."""
+    crowd = sum(block.count(mark, at, at + WINDOW) for mark in _CROWDING)
+    return WINDOW if crowd <= CROWDED else max(NARROWEST, WINDOW * CROWDED // crowd)
 
 
 def _prose(block: str) -> list[int]:
     found: set[int] = set()
     for at, stop in pairwise(_windows(block)):
-        found |= {at + int(b["start_index"]) for b in sentencex.get_sentence_boundaries("en", block[at:stop])}
+        checkpoint()
+        found.update(at + start for start in _split(block[at:stop]))
         for m in _CJK_STOP.finditer(block, at, stop):
             end = m.end()
             while end < len(block) and block[end].isspace():
                 end += 1
             found.add(end)
     return sorted(found)
+
+
+def _split(block: str) -> list[int]:
+    """Where the splitter has sentences begin; it panics on an initial before wide white space, among others."""
+    try:
+        return [int(b["start_index"]) for b in sentencex.get_sentence_boundaries("en", block.translate(_NARROW))]
+    except BaseException as e:
+        if type(e).__name__ != "PanicException":  # of Rust; no subclass of Exception, and imported from nowhere
+            raise
+        return [m.end() for m in _STOP.finditer(block)]
 
 
 def owners(units: Units, positions: np.ndarray) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from .card import Card
+from .work import tenant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +23,7 @@ class ModelInput:
     segment: tuple[int, ...]
     skip: int
     count: int
+    owner: str = field(default_factory=tenant, compare=False)  # whose: nothing is remembered for others
 
     @property
     def tokens(self) -> int:
@@ -98,6 +100,7 @@ class LossInput:
     before: tuple[int, ...]
     text: tuple[int, ...]
     after: tuple[int, ...] = ()
+    owner: str = field(default_factory=tenant, compare=False)
 
     @property
     def tokens(self) -> int:

@@ -64,7 +64,7 @@ class OnnxBackend:
         self._late = [session(p) for p in late]
         self._narrow = [session(p) for p in paths]
         self._wide = [session(p, cores) for p in paths] if cores > 1 else self._narrow
-        self._query = lru_cache(QUERIES_KEPT)(self._states)
+        self._query = lru_cache(QUERIES_KEPT)(lambda owner, ids: self._states(ids))
 
     @cached_property
     def _edu(self) -> ort.InferenceSession:
@@ -108,7 +108,7 @@ class OnnxBackend:
         parts[0, : len(i.query)] = 1
         feed = {"input_ids": ids, "parts": parts}
         if len(sessions) == 2:
-            query = [self._query(i.query)] if i.query else []
+            query = [self._query(i.owner, i.query)] if i.query else []
             feed["states"] = np.concatenate([*query, self._states(i.segment, sessions[0])], 1)
         keep, agnostic, relevance = sessions[-1].run(None, feed)
         at = slice(len(i.query) + i.skip, len(i.query) + i.skip + i.count)

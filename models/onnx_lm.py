@@ -31,7 +31,7 @@ class OnnxLM:
         self._wide = session(path, cores) if cores > 1 else self._narrow
         self._past = [i for i in self._narrow.get_inputs() if i.name.startswith("past_")]
         self._present = [o.name for o in self._narrow.get_outputs() if o.name.startswith(("key_", "value_"))]
-        self._begun = lru_cache(KEPT)(self._begin)
+        self._begun = lru_cache(KEPT)(lambda owner, ids: self._begin(ids))
 
     def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Every input in turn, on the calling thread."""
@@ -45,7 +45,7 @@ class OnnxLM:
         ids = np.array((i.before[-1], *i.text, *i.after), np.int64)[None]
         if seen + ids.shape[1] > POSITIONS:
             raise ValueError(f"{seen + ids.shape[1]} tokens: the model has {POSITIONS} positions")
-        feed = {"input_ids": ids, **self._begun(i.before[:-1])}
+        feed = {"input_ids": ids, **self._begun(i.owner, i.before[:-1])}
         loss, attention = (self._wide if alone else self._narrow).run(["loss", "attention"], feed)
         return LossOutput(text=loss[:own], after=loss[own:], attention=attention[:, :, seen + 1 : seen + 1 + own])
 

@@ -6,6 +6,8 @@ those of its words, one after the other. Checked against the library in tests/te
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -13,11 +15,19 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from .work import checkpoint
+
 KEPT = 100_000  # words; about 30 MB when full
 SLICE = 50_000  # characters worked on at once
-LONGEST = 40  # characters of a word worth keeping
+LONGEST = 40  # characters of a word worth keeping; what is longer is cut where the tokenizer cuts it too
+
+BATCH = 10_000  # words that the tokenizer gets at once
 
 Piece = tuple[tuple[int, ...], tuple[int, ...]]  # a word's token ids, and their spans one after the other
+
+_BLANK = re.compile(r"[ \n]")
+_SIGN = r"!-/:-@\[-`{-~"  # ASCII punctuation: each is a token of its own
+_IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"  # so are these, if the normalizer says so
 
 
 def applies(spec: dict[str, Any]) -> bool:
@@ -45,11 +55,12 @@ def slices(text: str) -> Iterator[tuple[int, str]]:
     """The text in runs that end before a blank, each with where it begins: no step holds the interpreter for long."""
     at = 0
     while len(text) - at > SLICE:
-        end = text.find(" ", at + SLICE)
-        if end < 0:
+        found = _BLANK.search(text, at + SLICE)
+        if found is None:
             break
-        yield at, text[at:end]
-        at = end
+        checkpoint()
+        yield at, text[at : found.start()]
+        at = found.start()
     yield at, text[at:]
 
 
@@ -58,6 +69,12 @@ class Words:
 
     def __init__(self, inner: Tokenizer) -> None:
         self.inner = inner
+        spec = json.loads(inner.to_str())
+        self._longest = int(spec["model"].get("max_input_chars_per_word", 100))  # what is longer is one unknown token
+        self._unknown = int(inner.token_to_id(str(spec["model"].get("unk_token"))) or 0)
+        alone = _SIGN + (_IDEOGRAPH if spec["normalizer"].get("handle_chinese_chars", True) else "")
+        self._ideograph = re.compile(f"[{_IDEOGRAPH}]")
+        self._part = re.compile(f"[{alone}]|[^{alone}]+")
         self._memo: dict[str, Piece] = {}
         self._sizes: dict[str, int] = {}  # the same words' numbers of tokens: counting is most of what is asked
 
@@ -74,12 +91,27 @@ class Words:
         points, words = code_points(text), split(text)
         blank = (points == 32) | (points == 10)
         starts = np.flatnonzero(~blank & np.append(True, blank[:-1])) + at if words else blank[:0]
+        if len(text) > LONGEST and max(map(len, words), default=0) > LONGEST:
+            cut = [
+                (start + a, part) for start, w in zip(starts.tolist(), words, strict=True) for a, part in self._cut(w)
+            ]
+            starts, words = np.array([a for a, _ in cut], np.int64), [part for _, part in cut]
         known = self._known(set(words))
         pieces = [known[word] for word in words]
         ids = list(chain.from_iterable(piece[0] for piece in pieces))
         inside = np.fromiter(chain.from_iterable(piece[1] for piece in pieces), np.int64, 2 * len(ids))
         counts = np.fromiter((len(piece[0]) for piece in pieces), np.int64, len(pieces))
         return ids, inside.reshape(-1, 2) + np.repeat(starts, counts)[:, None]
+
+    def _cut(self, word: str) -> Iterator[tuple[int, str]]:
+        """A word in parts that are tokenized alone, each with where it begins."""
+        if len(word) <= LONGEST:
+            yield 0, word
+            return
+        for number, m in enumerate(self._part.finditer(word)):
+            if number % SLICE == SLICE - 1:
+                checkpoint()
+            yield m.start(), m[0]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
@@ -90,21 +122,31 @@ class Words:
         try:
             return sum(map(self._sizes.__getitem__, words))
         except KeyError:
+            if len(text) > LONGEST and max(map(len, words)) > LONGEST:
+                words = [part for word in words for _, part in self._cut(word)]
             known = self._known(set(words))
             return sum(len(known[word][0]) for word in words)
 
     def _known(self, words: Iterable[str]) -> dict[str, Piece]:
         memo = self._memo
-        known = {word: memo.get(word) for word in words}
+        known = {word: memo.get(word) or self._plain(word) for word in words}
         missing = [word for word, piece in known.items() if piece is None]
         if len(memo) + len(missing) > KEPT:
             memo.clear()
             self._sizes.clear()
-        made = self.inner.encode_batch(missing, add_special_tokens=False) if missing else []
-        for word, e in zip(missing, made, strict=True):
-            piece = tuple(e.ids), tuple(chain.from_iterable(e.offsets))
-            known[word] = piece
-            if len(word) <= LONGEST:
-                memo[word] = piece
-                self._sizes[word] = len(e)
+        for at in range(0, len(missing), BATCH):
+            checkpoint()
+            batch = missing[at : at + BATCH]
+            for word, e in zip(batch, self.inner.encode_batch(batch, add_special_tokens=False), strict=True):
+                piece = tuple(e.ids), tuple(chain.from_iterable(e.offsets))
+                known[word] = piece
+                if len(word) <= LONGEST:
+                    memo[word] = piece
+                    self._sizes[word] = len(e)
         return known  # type: ignore[return-value]  # nothing is None any more
+
+    def _plain(self, word: str) -> Piece | None:
+        """The one unknown token that a long run of letters is, however long; None for anything else."""
+        if len(word) <= self._longest or not word.isalnum() or self._ideograph.search(word):
+            return None
+        return (self._unknown,), (0, len(word))

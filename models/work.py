@@ -69,3 +69,8 @@ def checkpoint() -> None:
     """
     if (work := current.get()) is not None:
         work.check()
+
+
+def tenant() -> str:
+    """Whose work this is, "" where it is nobody's: part of the key of whatever is remembered of a text."""
+    return work.key if (work := current.get()) is not None else ""

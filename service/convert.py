@@ -30,6 +30,8 @@ from laconic.compressors import (
 )
 from laconic.models import Model
 
+from .telemetry import coarse
+
 
 def budget(body: BudgetBody) -> Budget:
     if body.rate is not None:
@@ -113,7 +115,7 @@ def answer(
             rate=round(result.tokens_out / result.tokens_in, 4) if result.tokens_in else 0.0,
             segments=result.segments,
             cache_hits=result.cached,
-            compute_ms=round(elapsed, 2),
+            compute_ms=coarse(elapsed / 1000),
         ),
         warnings=list(result.warnings),
     )

@@ -28,6 +28,7 @@ from laconic.models import Work, current
 from . import convert
 from .handle import Call
 from .keys import Key
+from .telemetry import coarse
 
 if TYPE_CHECKING:
     from .app import State
@@ -119,7 +120,7 @@ def usage(found: list[Latents], elapsed: float) -> LatentsUsage:
         rate=round(tokens / made, 4) if made else 0.0,
         segments=sum(len(f.parts) for f in found),
         cache_hits=sum(p.cached for f in found for p in f.parts),
-        compute_ms=round(elapsed, 2),
+        compute_ms=coarse(elapsed / 1000),
     )
 
 

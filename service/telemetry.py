@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -136,6 +137,14 @@ def logs(level: str, style: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
+STEP = 10  # milliseconds in which callers are told times
+
+
+def coarse(seconds: float) -> float:
+    """Milliseconds as callers are told them, in whole steps, rounded up: finer ones tell what a lookup spared."""
+    return float(math.ceil(max(0.0, seconds) * 1000 / STEP) * STEP)
+
+
 def server_timing(stages: dict[str, float]) -> str:
-    """The header's value: seconds in, milliseconds out."""
-    return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages.items())
+    """The header's value: seconds in, coarse milliseconds out."""
+    return ", ".join(f"{name};dur={coarse(seconds):.0f}" for name, seconds in stages.items())

@@ -1,0 +1,287 @@
+"""The host's work grows in proportion to a request, is clocked, and tells no tenant what another sent.
+
+What can be counted is counted. Where time is taken it is a thread's own processor time, least of several, over sizes
+far enough apart that work which grows with the square is far beyond what noise adds.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from laconic.bench.growth import made, request
+from laconic.bench.shapes import PROSE, SHAPES, Asked
+from laconic.compressors import Budget, Compressor, Document, InvalidRequest, Keep, Parts, Pipeline, Request
+from laconic.compressors.forced import Forcing
+from laconic.compressors.select import longest
+from laconic.compressors.units import sentences, words
+from laconic.models import Cancelled, DeadlineExceeded, HfReader, ModelInput, TextTokenizer, Work, current
+
+HALF = Budget(kind="rate", value=0.5)
+
+
+def taken(run: Callable[[], object]) -> float:
+    """Processor seconds of this thread."""
+    begun = time.thread_time()
+    run()
+    return time.thread_time() - begun
+
+
+def growth(run: Callable[[int], object], small: int, times: int) -> float:
+    """The exponent between a size and one that many times as large, of the least of three times each."""
+    least = [min(taken(lambda n=n: run(n)) for _ in range(3)) for n in (small, small * times)]  # type: ignore[misc]
+    return math.log(least[1] / least[0], times)
+
+
+@contextmanager
+def working(work: Work) -> Iterator[Work]:
+    token = current.set(work)
+    try:
+        yield work
+    finally:
+        current.reset(token)
+
+
+class Counting:
+    """A reader that adds up the characters it was given."""
+
+    def __init__(self, inner: HfReader) -> None:
+        self.inner, self.characters = inner, 0
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        self.characters += sum(map(len, texts))
+        return self.inner.count(texts)
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return self.inner.spans(texts)
+
+
+@pytest.mark.parametrize("shape", ["white space in a line", "repeated blank lines", "repeated padded lines"])
+def test_white_space_is_linear(shape: str) -> None:
+    """Blank lines are walked once, not once for each line break after them."""
+    assert growth(lambda n: sentences(SHAPES[shape](n).texts[0]), 4_000, 8) < 1.5
+
+
+@pytest.mark.parametrize("unit", ["文。", "'", '。"'])
+def test_the_splitter_sees_less_where_it_would_take_the_square(unit: str) -> None:
+    """Sentences of many full stops or quotation marks take time in proportion."""
+    assert growth(lambda n: sentences(unit * (n // len(unit))), 8_000, 4) < 1.5
+
+
+def test_no_white_space_panics() -> None:
+    """Initials before wide white space are no error of the splitter's."""
+    assert len(sentences("A.\u3000B\u3000said A.\u3000B. So.")) >= 1
+
+
+@pytest.mark.parametrize("shape", ["glued documents", "commas", "tiny documents"])
+def test_selecting_counts_a_text_a_few_times(shape: str, fake_parts: Parts, reader: HfReader) -> None:
+    """However documents add up, what is counted on the way to a budget is a few times the request."""
+    asked = SHAPES[shape](20_000)
+    counting = Counting(reader)
+    Pipeline(fake_parts, counting)(request(asked, Budget(kind="rate", value=0.3)))
+    assert counting.characters < 24 * asked.size
+
+
+@given(
+    steps=st.lists(st.integers(0, 9), min_size=1, max_size=300),
+    noise=st.lists(st.integers(-30, 30), min_size=301, max_size=301),
+    budgets=st.tuples(st.integers(1, 1500), st.integers(1, 1500)),
+    least=st.integers(0, 5),
+)
+def test_prefixes_nest_where_counts_go_up_and_down(
+    steps: list[int], noise: list[int], budgets: tuple[int, int], least: int
+) -> None:
+    """A smaller budget's prefix is no longer than a larger one's, fits, and one more unit would not."""
+    spent = np.concatenate(([0], np.cumsum(steps)))
+    least = min(least, len(steps))
+    counts = [int(s) + n for s, n in zip(spent, noise, strict=False)]
+    found = [longest(least, spent, b, counts.__getitem__, lambda k: True) for b in sorted(budgets)]
+    assert found[0] <= found[1]
+    for budget, k in zip(sorted(budgets), found, strict=True):
+        assert k == least or counts[k] <= budget
+        assert k == len(steps) or counts[k + 1] > budget
+
+
+def test_estimates_that_are_far_off_are_not_trusted() -> None:
+    """A budget is met and used where the middle looks as estimated and all else does not."""
+    spent = np.arange(1001)
+    counts = [0 if k < 500 else 500 if k == 500 else 5 * k for k in range(1001)]
+    k = longest(0, spent, 2600, counts.__getitem__, lambda k: True)
+    assert counts[k] <= 2600 < counts[k + 1]
+
+
+@pytest.mark.parametrize("pattern", ["a(?:.*b)?", "(a*)*b", r"\w+\s?$"])
+def test_patterns_are_linear(pattern: str) -> None:
+    """A pattern that looks on to the end for every match is given a window."""
+
+    def run(n: int) -> None:
+        text = "a" * n
+        Forcing(Keep(patterns=[pattern]))(Document(text=text), words(text), words(text))
+
+    assert growth(run, 5_000, 5) < 1.5
+
+
+def test_long_matches_are_found_where_they_are_few() -> None:
+    """A window is the whole text for patterns that match now and then."""
+    text = "x " * 5_000 + "BEGIN " + "y " * 30_000 + "END" + " z" * 5_000
+    kept = Forcing(Keep(patterns=["BEGIN.*END"]))(Document(text=text), words(text), words(text))
+    assert int(kept.sum()) == 30_002
+
+
+@pytest.mark.parametrize(
+    ("keep", "param"),
+    [
+        (Keep(strings=["b", "a"]), "keep.strings.1"),
+        (Keep(patterns=["b", "(?s)."]), "keep.patterns.1"),
+        (Keep(patterns=["x*"]), "keep.patterns.0"),
+    ],
+)
+def test_what_is_found_too_often_is_the_callers_error(
+    keep: Keep, param: str, monkeypatch: pytest.MonkeyPatch, reader: HfReader, fake_parts: Parts
+) -> None:
+    """So many matches that keeping them means nothing end in an error that names the field."""
+    monkeypatch.setattr("laconic.compressors.forced.FOUND", 10_000)
+    monkeypatch.setattr("laconic.compressors.forced.MATCHED", 10_000)
+    documents = [Document(id=str(i), text="a " * 2_000) for i in range(6)]
+    with pytest.raises(InvalidRequest, match="times") as raised:
+        Pipeline(fake_parts, reader)(Request(documents=documents, budget=HALF, keep=keep, on_over_budget="warn"))
+    assert raised.value.param == param
+
+
+@pytest.mark.parametrize("unit", ["a", "漢", "|", "é", "a1_", "'", "a.", "\u0301", "😀|"])
+def test_one_enormous_word_is_what_the_library_makes_of_it(unit: str, tokenizer: TextTokenizer) -> None:
+    """Long words are cut only where the tokenizer cuts them too."""
+    assert tokenizer.words is not None
+    text = "so " + unit * 300 + " it is"
+    found = tokenizer.inner.encode_batch([text], add_special_tokens=False)[0]
+    ids, spans = tokenizer.words.encode([text])[0]
+    assert (list(ids), spans.tolist()) == (found.ids, [list(o) for o in found.offsets])
+    assert tokenizer.words.count([text]) == [len(ids)]
+
+
+def test_no_step_of_counting_sees_a_whole_text(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line breaks end a run of words as blanks do, and signs end a word."""
+    assert tokenizer.words is not None
+    longest_part = 0
+    cut = tokenizer.words._count
+
+    def watched(text: str) -> int:
+        nonlocal longest_part
+        longest_part = max(longest_part, len(text))
+        return cut(text)
+
+    monkeypatch.setattr(tokenizer.words, "_count", watched)
+    tokenizer.words.count(["word\n" * 60_000])
+    assert longest_part < 60_000
+
+
+class Watched(Work):
+    """Work that notes the most processor seconds between two looks at it, and ends at the `last` one."""
+
+    def __init__(self, last: float = math.inf, **given: float) -> None:
+        super().__init__(**given)  # type: ignore[arg-type]
+        self.last, self.looks, self.apart, self.at = last, 0, 0.0, time.thread_time()
+
+    def check(self) -> None:
+        now = time.thread_time()
+        self.apart, self.at, self.looks = max(self.apart, now - self.at), now, self.looks + 1
+        if self.looks >= self.last:
+            raise Cancelled
+        super().check()
+
+
+CLOCKED = [
+    ("token.v1", "repeated blank lines"),
+    ("token.v1", "prose"),
+    ("lexical.v1", "tiny documents"),
+    ("auto.v1", "page"),
+    ("auto.v1", "objects"),
+    ("auto.v1", "document"),
+    ("auto.v1", "logged"),
+    ("code.v1", "program"),
+    ("code.v1", "repeated closings"),
+    ("meta.v1", "objects"),
+]
+
+
+def asked_of(shape: str, n: int) -> Asked:
+    return SHAPES[shape](n) if shape in SHAPES else Asked([PROSE * (n // len(PROSE))])
+
+
+@pytest.mark.parametrize(("recipe", "shape"), CLOCKED)
+def test_host_work_looks_up(recipe: str, shape: str) -> None:
+    """No more than a fraction of a second passes between two looks at whether the answer is still wanted."""
+    run = made(recipe)
+    with working(Watched()) as work:
+        run(request(asked_of(shape, 100_000), HALF))
+    assert work.looks > 5  # type: ignore[attr-defined]
+    assert work.apart < 1.0  # type: ignore[attr-defined]
+
+
+def test_host_work_ends_when_nobody_waits() -> None:
+    """A deadline that passes while documents are being cut ends the request there, a cancelled one too."""
+    run = made("token.v1")
+    asked = request(SHAPES["repeated blank lines"](60_000), HALF)
+    with working(Work(deadline=time.monotonic())), pytest.raises(DeadlineExceeded):
+        run(asked)
+    with working(Watched(last=4)), pytest.raises(Cancelled):
+        run(asked)
+
+
+def calls(run: Callable[[], object]) -> int:
+    """How many calls of functions a piece of work makes, the interpreter's own included."""
+    count = 0
+
+    def note(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_tenants_work_does_not_tell_what_another_sent() -> None:
+    """A text new to a tenant costs it the same whether or not another has sent it; sent again it costs less."""
+    pipeline = made("token.v1")  # no lane: waiting for one takes as many calls as it takes time
+    parts = [f"Passage {n} tells of a bridge [here](/b/{n}). It fell in {1900 + n}, it is said. " for n in range(40)]
+
+    def probe(tenant: str, texts: Sequence[str]) -> int:
+        asked = Request(documents=[Document(text="".join(texts))], budget=HALF, query="which bridge fell?")
+        with working(Work(key=tenant)):
+            return calls(lambda: pipeline(asked))
+
+    probe("warm", parts[::-1])  # every word is known; this text is not
+    before = probe("before", parts)
+    probe("other", parts)
+    after, again = probe("after", parts), probe("after", parts)
+    assert after == before > again
+
+
+def test_a_models_memory_is_a_tenants_own(compressor: Compressor) -> None:
+    """A question's states are kept for who asked it."""
+    forward = compressor.model().backend.forward
+    cards = forward.card
+    asked = (101, 2040, 2003, 102)
+
+    def ask(tenant: str) -> None:
+        with working(Work(key=tenant)):
+            forward.run([ModelInput(query=asked, segment=(101, 2023, 102), skip=1, count=1)])
+
+    ask("a")
+    held = forward._query.cache_info()
+    ask("a")
+    ask("b")
+    now = forward._query.cache_info()
+    assert (now.hits - held.hits, now.misses - held.misses) == (1, 1), cards.name
