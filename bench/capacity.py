@@ -27,7 +27,7 @@ import httpx
 import numpy as np
 
 from laconic.compressors import Compressor
-from laconic.models.onnx_backend import usable_cores
+from laconic.models.cores import usable_cores
 
 from .corpus import corpus, stretch
 from .latency import QUERY, bodies, segments

@@ -75,7 +75,7 @@ def cache(args: argparse.Namespace) -> int:
 
 
 def capacity(args: argparse.Namespace) -> int:
-    from laconic.models.onnx_backend import usable_cores
+    from laconic.models.cores import usable_cores
 
     from .capacity import compare, middle, summary
     from .entries import KEYS, measure

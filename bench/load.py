@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from laconic.models.onnx_backend import usable_cores
+from laconic.models.cores import usable_cores
 
 from .latency import arrive, bare, bare_each, bodies, plot, saturate, summary
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Reader, Request, Result, Scorer, Scores
 from laconic.compressors import Segment as Seg
-from laconic.models.onnx_backend import usable_cores
+from laconic.models.cores import usable_cores
 from laconic.models.question_sets import names
 
 from .data import Example, examples

@@ -91,7 +91,8 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
 def _onnx(card: Card, folder: Path, *files: Sequence[str]) -> tuple[Forward, int]:
     """`files`: the scorer's, the late head's, the discourse head's."""
     try:
-        from .onnx_backend import OnnxBackend, usable_cores
+        from .cores import usable_cores
+        from .onnx_backend import OnnxBackend
         from .onnx_lm import OnnxLM
         from .onnx_soft import OnnxSoft
     except ImportError:

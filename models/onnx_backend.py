@@ -6,7 +6,6 @@ batch mate or padding would change the result) and was the fastest arrangement m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,16 +18,6 @@ from .backend import Coded, CodeInput, EduInput, EduOutput, Input, LateInput, Mo
 from .card import Card
 
 QUERIES_KEPT = 64  # states of recent queries: at most 12 MB
-
-
-def usable_cores() -> int:
-    """Cores this process may use: affinity, and the cgroup's quota where there is one."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
-        return max(1, min(affinity, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return affinity
 
 
 def session(path: Path, threads: int = 1) -> ort.InferenceSession:

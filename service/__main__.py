@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from . import early as early  # first: to read what follows takes a second
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -61,7 +62,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.state, self.ends = state, 0.0
         self.certificates: Certificates | None = None
-        self._told_to_read = False
+        self._told_to_read = self._had_terminal = False
 
     def run(self, sockets: None = None) -> None:  # type: ignore[override]
         """Serve until a signal; raises ListenError."""
@@ -73,6 +74,7 @@ class Server(uvicorn.Server):
         if self.config.ssl is not None and settings.tls_cert and settings.tls_key:
             self.certificates = Certificates(self.config.ssl, settings.tls_cert, settings.tls_key)
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+            self._had_terminal = has_terminal()
             signal.signal(signal.SIGHUP, self.handle_hangup)
         address = where(doors, secure=self.config.ssl is not None)
         log.info("running on %s, at most %d connections", address, self.config.crowd.most)
@@ -85,6 +87,8 @@ class Server(uvicorn.Server):
                 socket_file.remove()
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
+        if self._had_terminal and not has_terminal():  # it was closed: nobody is there to stop us later
+            self.state.draining = self.should_exit = True
         self._told_to_read = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -106,6 +110,14 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or bool(self.ends and time.monotonic() >= self.ends)
 
 
+def has_terminal() -> bool:
+    """Standard input is a terminal, and it is still there."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) > 0
+    except OSError:
+        return False
+
+
 class Inode:
     """The file that a door has made of a path, to be removed if it is still that one."""
 
@@ -118,9 +130,18 @@ class Inode:
                 self.path.unlink()
 
 
-def run(settings: Settings) -> None:
-    """Serve until a signal; raises KeysError or ListenError before anything listens."""
+def run(settings: Settings) -> int:
+    """Serve until a signal; the exit code. Raises KeysError or ListenError before anything listens."""
     more_files()
     sys.setswitchinterval(0.001)  # the event loop gets its turn between threads that tokenize and assemble
-    app = create_app(settings)
-    Server(Config(app, settings), app.state.laconic).run()
+    app, code = create_app(settings), 0
+    try:
+        Server(Config(app, settings), app.state.laconic).run()
+    except KeyboardInterrupt:  # uvicorn hands on the SIGINT that has ended it
+        code = 128 + signal.SIGINT
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else 1
+    if any(t.name == "open-model" for t in threading.enumerate()):
+        logging.shutdown()
+        os._exit(code)  # what is still being loaded, in native code, would abort without the interpreter
+    return code

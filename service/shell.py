@@ -35,12 +35,11 @@ def serve(args: argparse.Namespace, settings: Settings) -> int:
     from .server import run
 
     try:
-        run(settings)
+        return run(settings)
     except (KeysError, ListenError) as e:
         return fail(str(e))
     except ImportError as e:  # what a setting asked for comes with an extra
         return fail(f"{e}: traces need pip install 'laconic[cpu,otel]'")
-    return 0
 
 
 def mcp(args: argparse.Namespace, settings: Settings) -> int:

@@ -14,7 +14,7 @@ from laconic.compressors import Compressor
 from laconic.models import Card, Catalogue, FakeBackend, ModelError, ModelInput, load_model
 from laconic.models.card import CardError
 from laconic.models.catalogue import EMBEDDED
-from laconic.models.onnx_backend import usable_cores
+from laconic.models.cores import usable_cores
 
 MINI = EMBEDDED / "laconic-mini"
 
@@ -111,3 +111,36 @@ def test_broken_cards_are_named(tmp_path: Path) -> None:
 def test_usable_cores_is_positive() -> None:
     """Affinity and quota give at least one core."""
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 64),
+        ({"sys/fs/cgroup/cpu.max": "350000 100000"}, 3),
+        ({"sys/fs/cgroup/cpu.max": "max 100000"}, 64),
+        ({"sys/fs/cgroup/cpu.max": "5000 100000"}, 1),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "400000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "200000"}, 2),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 64),
+        (  # a service of systemd's, limited by the slice it is in
+            {"proc/self/cgroup": "0::/a.slice/b.service", "sys/fs/cgroup/a.slice/cpu.max": "700000 100000"},
+            7,
+        ),
+        (  # version 1 names a group that is not seen inside the container
+            {
+                "proc/self/cgroup": "4:memory:/x\n3:cpu,cpuacct:/docker/abc",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "500000",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            5,
+        ),
+        ({"proc/self/cgroup": "0::/../x\nnonsense", "sys/fs/cgroup/cpu.max": "nonsense"}, 64),
+    ],
+)
+def test_quotas_count(files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quotas of both versions of control groups bound the cores, wherever above the process they are."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert usable_cores(tmp_path) == cores
