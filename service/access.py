@@ -5,6 +5,7 @@ Add a route with `@may.compress.post("/v1/…")`; one that is added to the appli
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Literal
 from fastapi import APIRouter
 
 from .keys import Scope
+from .names import is_loopback
+from .settings import Settings
 
 Access = Scope | Literal["public", "known"]
 
@@ -69,3 +72,18 @@ class Table:
     def find(self, path: str) -> Row | None:
         """The declared row of a request's path (decoded, without a proxy's prefix), or None."""
         return next((row for row in self.rows if row.pattern.fullmatch(path)), None)
+
+
+def told(settings: Settings) -> tuple[int, str] | None:
+    """Level and text of what an operator should know about who may do what; None where there are API keys."""
+    if settings.api_keys_file is not None:
+        return None
+    may = ["compress"]
+    if settings.upstream_url:
+        own = " with the key of --upstream-key-file" if settings.upstream_key_file else ""
+        may.append(f"pass chats on to the upstream{own}")
+    may += ["read /metrics", "empty the cache"] if settings.opens_admin else []
+    near = is_loopback(settings.host)
+    who = "every program of this machine" if near else f"WHOEVER REACHES {settings.host} port {settings.port}"
+    text = f"no API keys (--api-keys-file): {who} may {', '.join(may)}"
+    return (logging.INFO if near else logging.WARNING), text

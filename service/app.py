@@ -9,33 +9,45 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 from prometheus_client import start_http_server
+from starlette.middleware.cors import CORSMiddleware
 
 from laconic.compressors import Compressor, LaconicError
 from laconic.models import ModelError
 
 from . import errors, routes
-from .access import Table, may
+from .access import Table, may, told
 from .admission import Admission
 from .documented import complete
 from .edge import Edge
 from .intake import Intake
 from .keys import Keys
 from .limits import Limits
+from .names import Names
 from .opening import make_compressor
-from .settings import Settings
+from .settings import Settings, split
 from .slots import Slots
+from .target import Target
 from .telemetry import Metrics
 
 if TYPE_CHECKING:
     from .upstream import Upstream
 
 log = logging.getLogger("laconic")
+CORS: dict[str, Any] = {  # for --cors-origins: no cookies, which nothing here uses
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["authorization", "content-type", "x-request-id"],
+    "expose_headers": [
+        *("retry-after", "retry-after-ms", "server-timing", "x-request-id", "x-laconic-compressed"),
+        *("x-laconic-saved", "x-laconic-tokens-after", "x-laconic-tokens-before"),
+    ],
+    "max_age": 600,
+}
 
 
 def package_version() -> str:
@@ -54,7 +66,8 @@ class State:
         self.ready = self.draining = False
         self.failure: str | None = None
         self.broken = False  # by what no setting mends: a new process may fare better
-        self.keys = Keys(settings.api_keys_file)
+        self.keys = Keys(settings.api_keys_file, opens_admin=settings.opens_admin)
+        self.names = Names(settings.names)
         self.admission = Admission()
         self.intake = Intake(settings)
         self.slots = Slots(settings.concurrency)
@@ -110,6 +123,8 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.metrics.loop = asyncio.get_running_loop()
+        if about := told(settings):
+            log.log(*about)
         try:
             threading.Thread(target=state.open, name="open-model", daemon=True).start()
         except RuntimeError as e:  # no more threads
@@ -154,4 +169,7 @@ def create_app(settings: Settings, compressor: Compressor | None = None) -> Fast
         app.state.spans = spans
         app.add_middleware(Tracing, provider=spans)
     app.add_middleware(Limits, max_body_bytes=settings.max_body_bytes, streamed=("/v1/compress/batch",))
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=split(settings.cors_origins), **CORS)
+    app.add_middleware(Target, root=settings.root_path)
     return app

@@ -67,7 +67,11 @@ class Edge:
 
     def _answer(self, scope: Scope, row: Row | None) -> ASGIApp | None:
         """What is answered without the application: refusals, and which methods there are."""
-        method, ident = scope["method"], scope["state"]["request_id"]
+        method, ident, headers = scope["method"], scope["state"]["request_id"], dict(scope["headers"])
+        try:
+            self.state.names.check(headers.get(b"host"))
+        except LaconicError as e:
+            return errors.of(e, ident)
         if row is None:
             return errors.of(HTTPException(404, "there is nothing here: see /docs"), ident)
         if (access := row.methods.get(method)) is None:
@@ -77,7 +81,7 @@ class Edge:
             return errors.of(HTTPException(405, f"{row.path} takes {allowed['allow']}", allowed), ident)
         if access == "public":
             return None
-        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        header = headers.get(b"authorization", b"").decode("latin-1")
         try:
             scope["state"]["key"] = self.state.keys.check(header, None if access == "known" else access)
         except LaconicError as e:

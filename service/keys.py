@@ -91,14 +91,19 @@ def read(path: Path) -> list[Key]:
     return found
 
 
-ANYONE = Key(name="anonymous", sha256="0" * 64, scopes=["compress", "chat", "admin"])
+ANYONE = Key(name="anonymous", sha256="0" * 64, scopes=["compress", "chat"])
 
 
 class Keys:
-    """The keys of a file, or anyone where there is none. A file that turns unreadable leaves the last good keys."""
+    """The keys of a file, or anyone where there is none, who is admin if `opens_admin`.
 
-    def __init__(self, path: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.path, self._clock = path, clock
+    A file that turns unreadable leaves the last good keys.
+    """
+
+    def __init__(
+        self, path: Path | None, clock: Callable[[], float] = time.monotonic, *, opens_admin: bool = False
+    ) -> None:
+        self.path, self._clock, self.opens_admin = path, clock, opens_admin
         self._keys = read(path) if path else []
         self._stamp, self._looked = self._mark(), clock()
         self._owed: dict[str, tuple[float, float]] = {}  # name -> (tokens used up, when)
@@ -109,6 +114,8 @@ class Keys:
         Raises Unauthorized or Forbidden.
         """
         if self.path is None:
+            if scope == "admin" and not self.opens_admin:
+                raise Forbidden("without API keys nobody is admin here: see --api-keys-file and --admin-without-keys")
             return ANYONE
         self._look()
         word, _, given = (header or "").partition(" ")

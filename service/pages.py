@@ -33,7 +33,8 @@ async def root(request: Request) -> Response:
     if browser(request.headers.get("accept", "")):
         answer = sent("index.html")
     else:
-        answer = JSONResponse({"service": "laconic", "docs": "/docs", "compress": "/v1/compress"})
+        root = request.app.state.laconic.settings.root_path
+        answer = JSONResponse({"service": "laconic", "docs": f"{root}/docs", "compress": f"{root}/v1/compress"})
     answer.headers["vary"] = "accept"
     return answer
 
@@ -41,7 +42,8 @@ async def root(request: Request) -> Response:
 @may.public.get("/openapi.json", include_in_schema=False)
 def openapi(request: Request) -> Response:
     """What the API takes and answers."""
-    return JSONResponse(request.app.openapi())
+    root = request.app.state.laconic.settings.root_path
+    return JSONResponse({**request.app.openapi(), **({"servers": [{"url": root}]} if root else {})})
 
 
 @may.public.get("/docs", include_in_schema=False)

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from .names import is_loopback
 
 REDIS = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 UNUSABLE = (
     "no client can be made of this URL: it is redis://user:password@host:port/db, a sign such as # / ? @ in user or "
     "password as %23 %2F %3F %40, and options after ? are redis-py's, ssl_… ones with rediss:// only"
 )
+ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+ROOT = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+OURS = ("compress", "docs", "livez", "metrics", "openapi.json", "playground", "readyz", "v1", "version")
+
+
+def split(listed: str) -> list[str]:
+    """The parts of a setting with commas between."""
+    return [part for p in listed.split(",") if (part := p.strip())]
 
 
 def config_file() -> Path:
     """`LACONIC_CONFIG`, else `laconic.toml` in the working folder (used if it exists)."""
     return Path(os.environ.get("LACONIC_CONFIG", "laconic.toml"))
+
+
+def joined(value: Any) -> Any:
+    """A list, as a TOML file may have it, as one text; variables and flags have no other kind."""
+    return ",".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+Listed = Annotated[str, BeforeValidator(joined)]
 
 
 class Settings(BaseSettings):
@@ -61,6 +81,17 @@ class Settings(BaseSettings):
     api_keys_file: Annotated[Path | None, Field(description="TOML file of API keys; without one, anyone may ask")] = (
         None
     )
+    admin_without_keys: Annotated[
+        bool, Field(description="without API keys, whoever reaches the service is admin; else only on loopback")
+    ] = False
+    allowed_hosts: Annotated[
+        Listed,
+        Field(description="names answered to beside addresses, commas between; * any; default: docs/operating.md"),
+    ] = ""
+    cors_origins: Annotated[
+        Listed, Field(description="origins whose pages may call the API, commas between; * any; none: no page may")
+    ] = ""
+    root_path: Annotated[str, Field(description="prefix that a proxy shows the service under, such as /laconic")] = ""
     tls_cert: Annotated[Path | None, Field(description="certificate chain, PEM: serve TLS")] = None
     tls_key: Annotated[Path | None, Field(description="the certificate's private key, PEM")] = None
     metrics_port: Annotated[
@@ -124,6 +155,31 @@ class Settings(BaseSettings):
             raise ValueError(UNUSABLE) from None
         return url
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, listed: str) -> str:
+        for origin in split(listed):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is http(s)://host[:port], as browsers send it: lower case, no path; or *")
+        return listed
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, listed: str) -> str:
+        for name in split(listed):
+            if name != "*" and not HOST.fullmatch(name):
+                raise ValueError("a host is a name without scheme and port, *.name for all below it, or *")
+        return listed
+
+    @field_validator("root_path")
+    @classmethod
+    def _root(cls, root: str) -> str:
+        if root and (not ROOT.fullmatch(root) or root.split("/")[1] in OURS):
+            raise ValueError(
+                "a root path is /name or /name/name, without a slash at its end, and no path of laconic's own"
+            )
+        return root
+
     @field_validator("upstream_url")
     @classmethod
     def _upstream(cls, url: str | None) -> str | None:
@@ -131,6 +187,19 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("an upstream's URL is http(s)://host[:port]/path, most often with /v1 at its end")
         return url
+
+    @property
+    def opens_admin(self) -> bool:
+        """Whether, where there are no API keys, whoever comes is admin."""
+        return self.api_keys_file is None and (self.admin_without_keys or is_loopback(self.host))
+
+    @property
+    def names(self) -> list[str] | None:
+        """What `Host` may say, addresses and localhost aside; None is anything."""
+        if self.allowed_hosts:
+            return split(self.allowed_hosts)
+        # with keys, or beyond this machine, a page that points its name here gains nothing it did not have
+        return [] if self.api_keys_file is None and is_loopback(self.host) else None
 
     @classmethod
     def settings_customise_sources(

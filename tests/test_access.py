@@ -175,3 +175,48 @@ def test_the_command_makes_keys_with_scopes(tmp_path: Path, capsys: pytest.Captu
         path = tmp_path / "keys.toml"
         path.write_text(capsys.readouterr().out)
         assert [k.scopes for k in read(path)] == [scopes]
+
+
+@pytest.mark.parametrize(
+    ("given", "admin"),
+    [
+        ({"host": "127.0.0.1"}, True),
+        ({"host": "::1"}, True),
+        ({"host": "localhost"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "::"}, False),
+        ({"host": "192.0.2.7"}, False),
+        ({"host": "0.0.0.0", "admin_without_keys": True}, True),
+    ],
+)
+def test_without_keys_who_comes_from_afar_is_no_admin(
+    compressor: Compressor, given: dict[str, Any], admin: bool
+) -> None:
+    """Figures and the cache are for this machine, or for everybody only where that was said; texts are for all."""
+    with listening(create_app(Settings(**given), compressor)) as address:
+        wait_until(lambda: httpx.get(f"{address}/readyz").status_code == 200)
+        seen = [httpx.get(f"{address}/metrics"), httpx.head(f"{address}/metrics"), httpx.delete(f"{address}/v1/cache")]
+        assert [answer.status_code == 403 for answer in seen] == [not admin] * 3
+        assert admin or "--admin-without-keys" in seen[0].json()["error"]["message"]
+        assert httpx.get(f"{address}/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "words"),
+    [
+        ({}, "INFO", ["every program of this machine", "empty the cache"]),
+        ({"host": "0.0.0.0"}, "WARNING", ["WHOEVER REACHES 0.0.0.0 port 8000 may compress"]),
+        ({"host": "::", "admin_without_keys": True}, "WARNING", ["WHOEVER", "read /metrics"]),
+        ({"host": "::", "upstream_url": "http://a/v1", "upstream_key_file": __file__}, "WARNING", ["with the key of"]),
+    ],
+)
+def test_the_start_says_who_may_what(
+    compressor: Compressor, caplog: pytest.LogCaptureFixture, given: dict[str, Any], level: str, words: list[str]
+) -> None:
+    """Without keys the first line of the log says what anybody may do, loudly where anybody is beyond this machine."""
+    caplog.set_level("INFO")
+    with listening(create_app(Settings(**given), compressor)):
+        (line,) = [r for r in caplog.records if "no API keys" in r.getMessage()]
+    assert line.levelname == level
+    assert all(word in line.getMessage() for word in words)
+    assert ("empty the cache" in line.getMessage()) == Settings(**given).opens_admin

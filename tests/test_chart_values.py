@@ -143,6 +143,8 @@ def test_every_setting_reaches_the_service(helm: Helm, monkeypatch: pytest.Monke
         },
         **{"max_connections": 99, "head_seconds": 1.5, "stall_seconds": 2.5, "batch_idle_seconds": 3.5},
         **{"drain_seconds": 2.5, "log_format": "json", "grace_seconds": 31, "log_level": "debug"},
+        **{"admin_without_keys": True, "allowed_hosts": "a.example,*.b.example", "root_path": "/laconic"},
+        **{"cors_origins": "https://a.example"},
     }
     assert set(given) | OWNED == set(Settings.model_fields) - APART
     for variable, text in helm.install({"settings": given}).config().items():
