@@ -14,7 +14,6 @@ from typing import Literal
 from fastapi import APIRouter
 
 from .keys import Scope
-from .names import is_loopback
 from .settings import Settings
 
 Access = Scope | Literal["public", "known"]
@@ -83,7 +82,7 @@ def told(settings: Settings) -> tuple[int, str] | None:
         own = " with the key of --upstream-key-file" if settings.upstream_key_file else ""
         may.append(f"pass chats on to the upstream{own}")
     may += ["read /metrics", "empty the cache"] if settings.opens_admin else []
-    near = is_loopback(settings.host)
-    who = "every program of this machine" if near else f"WHOEVER REACHES {settings.host} port {settings.port}"
+    near, place = settings.is_near, settings.uds or f"{settings.host} port {settings.port}"
+    who = "every program of this machine" if near else f"WHOEVER REACHES {place}"
     text = f"no API keys (--api-keys-file): {who} may {', '.join(may)}"
     return (logging.INFO if near else logging.WARNING), text

@@ -189,9 +189,14 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def is_near(self) -> bool:
+        """Whether callers are of this machine; what comes by a socket's file is most often a proxy's."""
+        return self.uds is None and is_loopback(self.host)
+
+    @property
     def opens_admin(self) -> bool:
         """Whether, where there are no API keys, whoever comes is admin."""
-        return self.api_keys_file is None and (self.admin_without_keys or is_loopback(self.host))
+        return self.api_keys_file is None and (self.admin_without_keys or self.is_near)
 
     @property
     def names(self) -> list[str] | None:
@@ -199,7 +204,7 @@ class Settings(BaseSettings):
         if self.allowed_hosts:
             return split(self.allowed_hosts)
         # with keys, or beyond this machine, a page that points its name here gains nothing it did not have
-        return [] if self.api_keys_file is None and is_loopback(self.host) else None
+        return [] if self.api_keys_file is None and self.is_near else None
 
     @classmethod
     def settings_customise_sources(

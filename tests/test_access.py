@@ -186,6 +186,7 @@ def test_the_command_makes_keys_with_scopes(tmp_path: Path, capsys: pytest.Captu
         ({"host": "0.0.0.0"}, False),
         ({"host": "::"}, False),
         ({"host": "192.0.2.7"}, False),
+        ({"uds": "/run/laconic.sock"}, False),
         ({"host": "0.0.0.0", "admin_without_keys": True}, True),
     ],
 )
@@ -206,6 +207,7 @@ def test_without_keys_who_comes_from_afar_is_no_admin(
     [
         ({}, "INFO", ["every program of this machine", "empty the cache"]),
         ({"host": "0.0.0.0"}, "WARNING", ["WHOEVER REACHES 0.0.0.0 port 8000 may compress"]),
+        ({"uds": "/run/laconic.sock"}, "WARNING", ["WHOEVER REACHES /run/laconic.sock may compress"]),
         ({"host": "::", "admin_without_keys": True}, "WARNING", ["WHOEVER", "read /metrics"]),
         ({"host": "::", "upstream_url": "http://a/v1", "upstream_key_file": __file__}, "WARNING", ["with the key of"]),
     ],

@@ -62,6 +62,7 @@ def test_a_page_that_points_its_name_here_reads_nothing(address: str) -> None:
         ({"allowed_hosts": "a.example, *.b.example"}, "xb.example", 421),
         ({"allowed_hosts": "a.example"}, "10.0.0.1:8000", 200),
         ({"allowed_hosts": "*"}, "anything.example", 200),
+        ({"uds": "/run/laconic.sock"}, "anything.example", 200),
         ({"host": "0.0.0.0"}, "laconic.team.svc.cluster.local", 200),
         ({"host": "0.0.0.0", "allowed_hosts": "a.example"}, "laconic.team.svc.cluster.local", 421),
         ({"api_keys_file": "keys"}, "anything.example", 200),
