@@ -18,6 +18,7 @@ from laconic.models import (
     load_tokenizer,
     open_reader,
 )
+from laconic.models.forks import after_fork
 from laconic.models.readers import ReaderError
 
 from .cached import Store
@@ -66,6 +67,10 @@ class Compressor:
         self._models: dict[str, Model] = {}
         self._readers: dict[str, Reader] = {}
         self._rankers: dict[str, Ranker] = {}
+        self._begin_anew()
+        after_fork(self, Compressor._begin_anew)
+
+    def _begin_anew(self) -> None:
         self._lock = threading.Lock()
 
     def __call__(

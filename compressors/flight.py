@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from laconic.models import Cancelled, DeadlineExceeded, Work, current
+from laconic.models.forks import after_fork
 
 T = TypeVar("T")
 LOOK = 0.05  # seconds between two looks at whether the waiter itself is still wanted
@@ -18,6 +19,11 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self.joined = 0
+        self._begin_anew()
+        after_fork(self, Flights._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """What was under way at a fork is the parent's: nobody in the child would ever finish it."""
         self._open: dict[bytes, concurrent.futures.Future[T]] = {}
         self._lock = threading.Lock()
 

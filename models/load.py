@@ -84,7 +84,7 @@ def load_model(folder: Path, profile: str = "cpu-int8", workers: int | None = No
         forward, side_by_side = _torch(card, folder, device, dtype)
     else:
         forward, side_by_side = _onnx(card, folder, weights, late, edu)
-    backend = Scheduler(forward, workers or side_by_side)
+    backend = Scheduler(forward, workers or side_by_side, forks=runner != "torch")
     return Model(card=card, tokenizer=tokenizer, backend=backend, profile=profile)
 
 

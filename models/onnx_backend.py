@@ -7,7 +7,7 @@ batch mate or padding would change the result) and was the fastest arrangement m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from .backend import Coded, CodeInput, EduInput, EduOutput, Input, LateInput, ModelInput, ModelOutput
 from .card import Card
+from .forks import abandon, after_fork
 
 QUERIES_KEPT = 64  # states of recent queries: at most 12 MB
 
@@ -28,6 +29,26 @@ def session(path: Path, threads: int = 1) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class Wide:
+    """A session with a pool of `threads`; after a fork, which they do not survive, another of the child's own."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path, self._threads = path, threads
+        self._held: ort.InferenceSession | None = session(path, threads)
+        after_fork(self, Wide._begin_anew)
+
+    def _begin_anew(self) -> None:
+        abandon(self._held)
+        self._held = None
+
+    def run(self, names: Sequence[str] | None, feed: dict[str, Any]) -> list[Any]:
+        held = self._held
+        if held is None:  # two threads at once may open one each: the later stays
+            held = self._held = session(self._path, self._threads)
+        found: list[Any] = held.run(names, feed)
+        return found
 
 
 class OnnxBackend:
@@ -52,13 +73,9 @@ class OnnxBackend:
         self.card, self.edu = card, edu
         self._late = [session(p) for p in late]
         self._narrow = [session(p) for p in paths]
-        self._wide = [session(p, cores) for p in paths] if cores > 1 else self._narrow
+        self._wide = [Wide(p, cores) for p in paths] if cores > 1 else self._narrow
+        self._finder: ort.InferenceSession | None = None
         self._query = lru_cache(QUERIES_KEPT)(lambda owner, ids: self._states(ids))
-
-    @cached_property
-    def _edu(self) -> ort.InferenceSession:
-        """Opened when first asked for: it is as large as the encoder, and few ask."""
-        return session(self.edu[0])
 
     def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Every input in turn, on the calling thread."""
@@ -79,8 +96,10 @@ class OnnxBackend:
         return Coded(ids=np.array(i.ids, np.int64), codes=codes[0])
 
     def _cut(self, i: EduInput) -> EduOutput:
+        if self._finder is None:  # opened when first asked for: it is as large as the encoder, and few ask
+            self._finder = session(self.edu[0])
         seen = np.pad(i.marks, ((1, 1), (0, 0)))
-        found = self._edu.run(None, {"input_ids": np.array(i.ids, np.int64)[None], "marks": seen[None]})
+        found = self._finder.run(None, {"input_ids": np.array(i.ids, np.int64)[None], "marks": seen[None]})
         start, links, keep = (x[0, 1:-1] for x in found)
         return EduOutput(start=start, links=links, keep=keep)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .backend import Input, LossInput, LossOutput, as_loss
 from .card import Card
-from .onnx_backend import session
+from .onnx_backend import Wide, session
 
 KEPT = 32  # keys and values of recent beginnings: at most 20 kB a token
 POSITIONS = 512
@@ -28,7 +28,7 @@ class OnnxLM:
     def __init__(self, card: Card, path: Path, cores: int = 1) -> None:
         self.card = card
         self._narrow = session(path)
-        self._wide = session(path, cores) if cores > 1 else self._narrow
+        self._wide = Wide(path, cores) if cores > 1 else self._narrow
         self._past = [i for i in self._narrow.get_inputs() if i.name.startswith("past_")]
         self._present = [o.name for o in self._narrow.get_outputs() if o.name.startswith(("key_", "value_"))]
         self._begun = lru_cache(KEPT)(lambda owner, ids: self._begin(ids))

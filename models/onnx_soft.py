@@ -10,7 +10,7 @@ import numpy as np
 
 from .backend import Input, LatentInput, as_latent
 from .card import Card
-from .onnx_backend import session
+from .onnx_backend import Wide, session
 
 
 class OnnxSoft:
@@ -24,7 +24,7 @@ class OnnxSoft:
     def __init__(self, card: Card, path: Path, cores: int = 1, around: tuple[Sequence[int], Sequence[int]] = ((), ())):
         self.card, (self.prefix, self.suffix) = card, around
         self._narrow = session(path)
-        self._wide = session(path, cores) if cores > 1 else self._narrow
+        self._wide = Wide(path, cores) if cores > 1 else self._narrow
 
     def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Every input in turn, on the calling thread."""

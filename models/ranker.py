@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer, util
 
+from .forks import after_fork
 from .hf import LOCAL, config
+from .work import LOST, EngineError
 
 BATCH = 32  # on a GPU
 
@@ -22,11 +24,17 @@ class SentenceRanker:
     """Scores of texts for a query, higher is better; thread-safe, one call at a time."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.lock = model, threading.Lock()
+        self.model, self.lock, self._lost = model, threading.Lock(), False
+        after_fork(self, SentenceRanker._begin_anew)
         self.batch = BATCH if model.device.type == "cuda" else 1
 
+    def _begin_anew(self) -> None:
+        self._lost = True
+
     def __call__(self, query: str, texts: Sequence[str]) -> list[float]:
-        """A cross-encoder's logit, or the cosine of a bi-encoder's embeddings, for each text."""
+        """A cross-encoder's logit, or the cosine of a bi-encoder's embeddings, for each text. Raises EngineError."""
+        if self._lost:
+            raise EngineError(LOST)
         if not texts:
             return []
         quiet = {"batch_size": self.batch, "show_progress_bar": False}

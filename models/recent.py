@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Generic, TypeVar
 
+from .forks import after_fork
 from .work import tenant
 
 T = TypeVar("T")
@@ -24,6 +25,10 @@ class Recent(Generic[T]):
     def __init__(self, limit: int = CHARACTERS) -> None:
         self.limit, self.held = limit, 0
         self._values: OrderedDict[tuple[str, str], T] = OrderedDict()
+        self._begin_anew()
+        after_fork(self, Recent._begin_anew)
+
+    def _begin_anew(self) -> None:
         self._lock = threading.Lock()
 
     def get(self, text: str) -> T | None:

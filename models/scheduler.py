@@ -9,6 +9,7 @@ workers on a GPU are its prefetch: one prepares the next batch while the other's
 - The inputs of a forward that fails are tried once more, each alone; one that fails again fails its request and no
   other, and an empty input is run to learn whether the device is still there. A worker thread that dies is replaced.
 - A batch that does not fit the device's memory halves the budget and is cut anew.
+- A process made by fork has none of its parent's workers or jobs: its own workers start at its first job.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .backend import Forward, Input, ModelInput
-from .work import Cancelled, DeadlineExceeded, EngineError, Work, current
+from .forks import after_fork
+from .work import LOST, Cancelled, DeadlineExceeded, EngineError, Work, current
 
 log = logging.getLogger("laconic.engine")
 OVERHEAD = 8  # tokens a forward costs beyond its own: what it takes to start one
@@ -65,15 +67,19 @@ def cost(i: Input) -> int:
 
 
 class Scheduler:
-    """`run(inputs)` as a Backend has it, over one `Forward` and a number of workers; thread-safe."""
+    """`run(inputs)` as a Backend has it, over one `Forward` and a number of workers; thread-safe.
 
-    def __init__(self, forward: Forward, workers: int) -> None:
+    `forks`: whether the forward works in a process made by fork from the one that opened it.
+    """
+
+    def __init__(self, forward: Forward, workers: int, forks: bool = True) -> None:
         self.forward, self.card, self.workers = forward, forward.card, workers
         self.seconds_per_token = 2e-4  # of one worker; a running mean from the first forward on
         self.budget = forward.budget
         self.tokens_waiting = 0
         self.restarts = self.failures = self.forwards = 0
         self._sick: str | None = None
+        self._forks, self._lost = forks, False
         self._shares: dict[str, Share] = {}
         self._floor = 0.0  # tokens served to the key last chosen: where a key that comes back begins
         self._number = itertools.count()
@@ -81,6 +87,14 @@ class Scheduler:
         self._busy: dict[int, float] = {}  # worker number -> when its forward began
         self._closed = False
         self._threads = [self._start(n) for n in range(workers)]
+        after_fork(self, Scheduler._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """In the child of a fork: its jobs are the parent's to do, its lock may be held by a thread of the parent."""
+        self._lock = threading.Condition()
+        self._shares, self._busy, self._threads = {}, {}, []
+        self._floor, self.tokens_waiting = 0.0, 0
+        self._lost = not self._forks
 
     def run(self, inputs: Sequence[Input]) -> list[Any]:
         """Score all inputs. Raises Cancelled, DeadlineExceeded (see `work.current`) or EngineError."""
@@ -125,6 +139,10 @@ class Scheduler:
         with self._lock:
             if self._closed:
                 raise EngineError("the service is shutting down")
+            if self._lost:
+                raise EngineError(LOST)
+            if not self._threads:
+                self._threads = [self._start(n) for n in range(self.workers)]
             share = self._shares.get(job.work.key)
             if share is None:
                 share = self._shares[job.work.key] = Share(served=self._floor)

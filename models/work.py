@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
+LOST = "a model that runs in torch does not survive a fork: open it in the process that uses it"
+
 
 class Cancelled(Exception):
     """Nobody waits for the answer any more."""

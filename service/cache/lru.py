@@ -6,6 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+from laconic.models.forks import after_fork
+
 # What an entry takes beside its payload: two `bytes` headers, a slot in the dictionary and one in its order, and what
 # the allocator rounds up. Measured against resident memory (bench/LOG.md).
 ENTRY = 290
@@ -21,6 +23,10 @@ class Lru:
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
         self._values: OrderedDict[bytes, bytes] = OrderedDict()
+        self._begin_anew()
+        after_fork(self, Lru._begin_anew)
+
+    def _begin_anew(self) -> None:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
+from laconic.models.forks import abandon, after_fork
+
 from .breaker import Breaker
 from .links import connect, secrets_in, told
 
@@ -38,22 +40,50 @@ class Remote:
     """Values in Redis by full key; `get` and `put` are for threads and return in bounded time."""
 
     def __init__(self, url: str, ttl: int, prefix: str = "laconic") -> None:
-        # operations are ended by their sockets, never cancelled: redis-py leaves a connection open where one is
-        self.client, self.writer, self.ttl = connect(url, READ), connect(url, WRITE), ttl
+        self._url, self.ttl = url, ttl
+        self._secrets, self._probe = secrets_in(url), f"{prefix}:probe".encode()  # a key that an ACL lets us read
         self.observe: Observe = lambda op, seconds: None  # whoever measures sets it
+        self._closed = False
+        self._reset()
+        self._running()
+        after_fork(self, Remote._begin_anew)
+
+    def _reset(self) -> None:
         self.breaker = Breaker()
         self.reason: str | None = None  # why the last call failed; None once one succeeds
-        self._secrets, self._probe = secrets_in(url), f"{prefix}:probe".encode()  # a key that an ACL lets us read
         self.errors = self.dropped = self.written = 0
         self._queue: deque[tuple[bytes, bytes]] = deque()
         self._queued = 0
         self._lock = threading.Lock()
-        self._closed = False
+        self._opened = False
+
+    def _open(self) -> None:
+        # operations are ended by their sockets, never cancelled: redis-py leaves a connection open where one is
+        self.client, self.writer = connect(self._url, READ), connect(self._url, WRITE)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cache", daemon=True)
         self._wake = asyncio.Event()
         self._endless = [self._loop.create_task(work) for work in (self._write_behind(), self._mend())]
         self._thread.start()
+
+    def _begin_anew(self) -> None:
+        """In the child of a fork: what waits to be written is the parent's to write, on the parent's connections.
+
+        Neither they nor the loop are closed: what it watches would be unregistered in the parent too.
+        """
+        if self._opened and not self._closed:
+            for held in (self.client, self.writer, self._loop, self._endless):
+                abandon(held)
+        self._reset()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        """The loop of this process, made and started where it is not: by a fork's child at its first use."""
+        if not self._opened:
+            with self._lock:
+                if not self._opened:
+                    self._open()
+                    self._opened = True
+        return self._loop
 
     @property
     def waiting(self) -> int:
@@ -61,7 +91,7 @@ class Remote:
         return self._queued
 
     def _start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(work, self._running())
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """What Redis holds of the keys; None for each it does not, or cannot say in time."""
@@ -84,16 +114,17 @@ class Remote:
                 self._queue.append((key, value))
                 self._queued += len(value)
         if not self._closed:
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._running().call_soon_threadsafe(self._wake.set)
 
     def drop(self, key: bytes) -> None:
         """Delete a value that does not decode; nobody waits for it."""
-        if not self.breaker.open and not self._closed:
+        if not self.breaker.open and not self._closed and self._running():
             self._start(self._guarded("delete", self.writer.delete(key), WRITE))
 
     def check(self) -> str | None:
         """Why Redis cannot be used, or None; for people who ask, so it may take a second."""
         with contextlib.suppress(concurrent.futures.TimeoutError):
+            self._running()
             self._start(self._guarded("check", self.writer.get(self._probe), WRITE)).result(2 * WRITE)
             return self.reason
         return "no answer"
@@ -112,6 +143,8 @@ class Remote:
         """Write what waits, for at most `seconds`, and end."""
         self.settle(seconds=seconds)
         self._closed = True
+        if not self._opened:
+            return
         with contextlib.suppress(Exception):
             self._start(self._end()).result(2 * WRITE)
         self._loop.call_soon_threadsafe(self._loop.stop)
