@@ -5,6 +5,7 @@ What brings threads and event loops is imported where it is used: it takes longe
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing_extensions import Unpack
 
 from .bodies import EncodeOptions, Given, Options
 from .core import Core, Health, Lost, Pause, Reply, Script, Send
+from .errors import LaconicError
 from .pages import Pager, Row
 from .wire import BatchAnswer, CompressAnswer, CompressRequest
 
@@ -54,6 +56,7 @@ class Calls:
         """
         from concurrent.futures import ThreadPoolExecutor
 
+        here = os.getpid()
         pool = ThreadPoolExecutor(PAGES, "laconic-batch")
         waiting: deque[Future[list[BatchAnswer]]] = deque()
         try:
@@ -61,8 +64,10 @@ class Calls:
                 waiting.append(pool.submit(self._play, self.core.page(rows, timeout, fail_open)))
                 while len(waiting) >= PAGES or (waiting and waiting[0].done()):
                     yield from waiting.popleft().result()
+                    same_process(here)
             while waiting:
                 yield from waiting.popleft().result()
+                same_process(here)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -182,6 +187,12 @@ class AsyncCalls:
                 came = None
             else:
                 came = await self._send(step)
+
+
+def same_process(begun: int) -> None:
+    """A batch's threads stayed with the process that began it: a child that went on with it would wait for ever."""
+    if begun != os.getpid():
+        raise LaconicError("a batch does not survive a fork: begin another in the child", code="forked")
 
 
 def paged(requests: Iterable[Line]) -> Iterator[list[Row]]:

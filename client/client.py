@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from socket import SHUT_RDWR, socket
@@ -14,7 +15,8 @@ from weakref import WeakKeyDictionary
 from typing_extensions import Self
 
 from .calls import AsyncCalls, Calls
-from .core import Core, Lost, Reply, Rules, Send
+from .core import Core, Lost, Reply, Rules, Send, foreign
+from .errors import LaconicError
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +34,7 @@ class Client(Calls):
     `retries` counts asking again: when the service says, else in growing intervals. With `fail_open`, `compress`
     answers with its input where the service fails (see ServiceFailure), and the answer's `warnings` say so.
     `connections` is the size of the pool; `http`, a client of your own (proxies, certificates), takes its place.
+    A process made by fork has a pool of its own (docs/adr/0028-forks.md). Copies and pickles are made anew.
     """
 
     def __init__(
@@ -45,16 +48,31 @@ class Client(Calls):
         connections: int = 100,
         http: httpx.Client | None = None,
     ) -> None:
-        import httpx
-
-        self.core = core(url, api_key, Rules(timeout=timeout, retries=retries, fail_open=fail_open))
-        self._own = http is None
-        self._http = http or httpx.Client(**pool(connections))
+        rules: dict[str, Any] = {"timeout": timeout, "retries": retries, "fail_open": fail_open}
+        self.core = core(url, api_key, Rules(**rules))
+        self._made = {"url": url, "api_key": api_key, "connections": connections, "http": http, **rules}
+        self._given = Given(http) if http is not None else None
+        self._pools: dict[int, httpx.Client] = {}
+        if http is None:
+            self._pool()
 
     def close(self) -> None:
-        """Close the pool; a client of your own stays open."""
-        if self._own:
-            self._http.close()
+        """Close this process's pool; a client of your own stays open, and so does what a parent left here."""
+        if found := self._pools.get(os.getpid()):
+            found.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return again, (type(self), self._made)
+
+    def _pool(self) -> httpx.Client:
+        """Of this process: on an inherited connection both would read what comes first. Raises LaconicError."""
+        import httpx
+
+        if self._given is not None:
+            own: httpx.Client = self._given.here()
+            return own
+        found = self._pools.get(os.getpid())
+        return found or self._pools.setdefault(os.getpid(), httpx.Client(**pool(self._made["connections"])))
 
     def __enter__(self) -> Self:
         return self
@@ -65,12 +83,12 @@ class Client(Calls):
     def _send(self, step: Send) -> Reply | Lost:
         import httpx
 
-        end = time.monotonic() + step.seconds
-        ask = self._http.build_request(
+        end, pool = time.monotonic() + step.seconds, self._pool()
+        ask = pool.build_request(
             step.method, step.url, headers=step.headers, content=step.content, extensions={"timeout": Left(end)}
         )
         try:
-            response = self._http.send(ask, stream=True, follow_redirects=False)
+            response = pool.send(ask, stream=True, follow_redirects=False)
             try:
                 with cut(response, end):
                     content = response.read()
@@ -78,13 +96,15 @@ class Client(Calls):
                 response.close()
         except httpx.RequestError as e:
             return lost(e, isinstance(e, httpx.TimeoutException))
+        if foreign(step, response.headers) and self._given is None:
+            self._pools.pop(os.getpid(), None)  # its other connections may be as much out of step
         return Reply(status=response.status_code, headers=response.headers, content=content)
 
 
 class AsyncClient(AsyncCalls):
     """For event loops; made like Client. An async context manager; or `aclose` it.
 
-    A pool belongs to one loop: a client used under several has one for each.
+    A pool belongs to one loop: a client used under several has one for each. A loop does not survive a fork.
     """
 
     def __init__(
@@ -98,17 +118,22 @@ class AsyncClient(AsyncCalls):
         connections: int = 100,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self.core = core(url, api_key, Rules(timeout=timeout, retries=retries, fail_open=fail_open))
-        self._given, self._connections = http, connections
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        rules: dict[str, Any] = {"timeout": timeout, "retries": retries, "fail_open": fail_open}
+        self.core = core(url, api_key, Rules(**rules))
+        self._made = {"url": url, "api_key": api_key, "connections": connections, "http": http, **rules}
+        self._given = Given(http) if http is not None else None
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, httpx.AsyncClient]] = WeakKeyDictionary()
 
     async def aclose(self) -> None:
         """Close the running loop's pool; a client of your own stays open."""
         import asyncio
 
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.aclose()
+        maker, found = self._pools.pop(asyncio.get_running_loop(), (0, None))
+        if found is not None and maker == os.getpid():
+            await found.aclose()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return again, (type(self), self._made)
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,11 +147,15 @@ class AsyncClient(AsyncCalls):
         import httpx
 
         if self._given is not None:
-            return self._given
+            own: httpx.AsyncClient = self._given.here()
+            return own
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
-            self._pools[loop] = httpx.AsyncClient(**pool(self._connections))
-        return self._pools[loop]
+            self._pools[loop] = os.getpid(), httpx.AsyncClient(**pool(self._made["connections"]))
+        maker, found = self._pools[loop]
+        if maker != os.getpid():
+            raise forked("an event loop")
+        return found
 
     async def _send(self, step: Send) -> Reply | Lost:
         import asyncio
@@ -143,7 +172,33 @@ class AsyncClient(AsyncCalls):
             return lost(e, isinstance(e, httpx.TimeoutException))
         except asyncio.TimeoutError:
             return Lost(reason="no answer came in time", late=True)
+        if foreign(step, response.headers):
+            self._pools.pop(asyncio.get_running_loop(), None)
         return Reply(status=response.status_code, headers=response.headers, content=response.content)
+
+
+class Given:
+    """An httpx client of the caller's own, which only the process that first used it may use: its pool is shared."""
+
+    def __init__(self, http: Any) -> None:
+        self._http, self._user = http, 0
+
+    def here(self) -> Any:
+        """The client; raises LaconicError where another process has used it."""
+        self._user = self._user or os.getpid()
+        if self._user != os.getpid():
+            raise forked("an httpx client of your own")
+        return self._http
+
+
+def forked(what: str) -> LaconicError:
+    """Not a failure of the service, which failing open would hide."""
+    return LaconicError(f"{what} does not survive a fork once it was used: make another in the child", code="forked")
+
+
+def again(kind: Callable[..., Any], made: Mapping[str, Any]) -> Any:
+    """A copy of a client: what it was told, with connections of its own."""
+    return kind(**made)
 
 
 def core(url: str, api_key: str | None, rules: Rules) -> Core:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("laconic.client")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+MARK = "laconic-"  # how ids begin that clients give their requests: nobody on the way makes such
 AGAIN = {408, 429, 502, 503, 504}  # statuses after which the same request may be answered
 
 
@@ -201,13 +202,16 @@ class Core:
 
     def exchange(self, ask: Ask[T], timeout: float | None = None) -> Script[T]:
         """Ask until there is an answer, a failure that will not pass, or no time; raises LaconicError."""
-        rules, ident, attempt = self.rules, os.urandom(16).hex(), 0
+        rules, ident, attempt = self.rules, MARK + os.urandom(16).hex(), 0
         if timeout is not None and not 0 < timeout < math.inf:
             raise ValueError("timeout is a positive number of seconds")
         end = rules.clock() + (timeout or rules.timeout)
         failure: LaconicError | None = None
         while (left := end - rules.clock()) > 0:
-            reply = yield self._sending(ask, ident, left)
+            reply = yield (sent := self._sending(ask, ident, left))
+            if isinstance(reply, Reply) and (other := foreign(sent, reply.headers)):
+                message = f"the answer is to another request, {other}: was a connection shared with another process?"
+                raise ServiceFailure(message, status=reply.status, code="foreign_answer", request_id=ident)
             if isinstance(reply, Reply) and 200 <= reply.status < 300:
                 return understood(ask, reply, ident)
             before, failure = failure, failed(reply, ident, rules.clock() >= end)
@@ -249,6 +253,18 @@ def latents(content: bytes) -> Latents:
     from .latents import read_safetensors
 
     return read_safetensors(content)
+
+
+def foreign(sent: Send, headers: Mapping[str, str]) -> str | None:
+    """The request that an answer belongs to, where that is another's than the one sent.
+
+    The service answers under the id it was given. Proxies replace ids or drop them; but an id with a client's mark
+    that is not this one was sent by somebody else. Answers to GET are anybody's, and may come from a cache.
+    """
+    given = [i.strip() for i in headers.get("x-request-id", "").split(",")]
+    if sent.method == "GET" or sent.headers["x-request-id"] in given:
+        return None
+    return next((i for i in given if i.startswith(MARK)), None)
 
 
 def understood(ask: Ask[T], reply: Reply, ident: str) -> T:
