@@ -1,7 +1,6 @@
 """Token ids in, arrays out: backends, cards, tokenizers and the loading of weights."""
 
-import os
-
+from . import quiet as quiet
 from .backend import (
     Backend,
     Coded,
@@ -25,10 +24,6 @@ from .readers import HfReader, TiktokenReader, open_reader
 from .scheduler import Scheduler
 from .tokenizer import Encoded, TextTokenizer
 from .work import Cancelled, DeadlineExceeded, EngineError, Work, checkpoint, current
-
-# Nothing here calls home. ONNX Runtime does where it is built to, from a thread that begins as it is imported, and for
-# which a process made by fork waits at its end for ever. It looks at this when it is imported, which nothing above does
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "MARKS",

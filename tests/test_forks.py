@@ -267,3 +267,14 @@ print(json.dumps([*children, ask("seen")[1], ask("child's")[1], settled("new"), 
     finally:
         server.kill()
     assert found == [[1, 0], "unused", 1, 1, 0, 1]
+
+
+def test_onnx_runtime_calls_nobody() -> None:
+    """Where it can send telemetry it has begun a thread for that once it is imported; none is here."""
+    script = """
+import numpy  # which may have threads of its own
+before = len(os.listdir("/proc/self/task"))
+from laconic.models import onnx_backend
+print(json.dumps([os.environ["ORT_DISABLE_TELEMETRY"], len(os.listdir("/proc/self/task")) - before]))
+"""
+    assert split(script) == ["1", 0]
