@@ -36,7 +36,8 @@ class Batch(Response):
     """Reads the request's lines as it sends the answers'."""
 
     def __init__(self, request: Request) -> None:
-        super().__init__(media_type="application/x-ndjson")
+        # proxies in the way must not wait for the end
+        super().__init__(media_type="application/x-ndjson", headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]  # nobody knows it yet
         self.state: State = request.app.state.laconic
         self.key = request.scope["state"]["key"]

@@ -39,6 +39,7 @@ T = TypeVar("T")
 CHARACTERS = 4  # of a token, where nobody has counted
 PATIENCE = 10.0  # seconds: a chat that cannot be compressed within these goes on as it is
 ANSWERED = HOP | {"alt-svc", "date", "server", "set-cookie", "strict-transport-security", "x-request-id"}  # not back
+UNBUFFERED = (b"x-accel-buffering", b"no")  # proxies in the way must not wait for the end of a stream
 DROPPED = {h.encode() for h in ANSWERED} | {name for name, _ in HEADERS}  # what every answer here has is not doubled
 
 
@@ -152,6 +153,8 @@ async def relay(answer: httpx.Response, told: dict[str, str], send: Send) -> Non
     headers += [(k.encode(), v.encode()) for k, v in told.items()]
     if ident := answer.headers.get("x-request-id"):
         headers.append((b"x-upstream-request-id", ident.encode()))
+    if answer.headers.get("content-type", "").startswith("text/event-stream"):
+        headers = [*(h for h in headers if h[0] != UNBUFFERED[0]), UNBUFFERED]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     try:
         async for chunk in answer.aiter_raw():
