@@ -120,6 +120,15 @@ def costs(sub: Subs) -> None:
     s.add_argument("--threads", type=int, default=6, help="clients side by side")
     s.add_argument("--seed", type=int, default=1)
     s.add_argument("--out", type=Path, default=Path("build/soak"), help="soak.json and the plot")
+    h = sub.add_parser("hostile", help="bodies meant to stall a service, and who has to wait for them")
+    h.add_argument("--size", type=int, default=2_000_000, help="bytes of a body")
+    h.add_argument("--timeout-ms", type=int, default=2000)
+    h.add_argument(
+        "--texts", action="store_true", help="the shapes of `laconic bench growth` too: ten minutes and more"
+    )
+    h.add_argument("--only", nargs="*", default=[], help="only these shapes")
+    h.add_argument("--flags", nargs="*", default=[], help="further flags of the service, such as --workers=1")
+    h.add_argument("--out", type=Path, default=Path("build/hostile"), help="hostile.md, hostile.json")
 
 
 def learned(sub: Subs) -> None:

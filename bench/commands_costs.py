@@ -109,3 +109,15 @@ def soak(args: argparse.Namespace) -> int:
     (args.out / "soak.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
     return 0 if result["passed"] else 1
+
+
+def hostile(args: argparse.Namespace) -> int:
+    from .hostile import measure, table
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    result = measure(args.size, args.timeout_ms, args.texts, args.only, args.flags)
+    (args.out / "hostile.json").write_text(json.dumps(result, indent=1))
+    (args.out / "hostile.md").write_text(table(result) + "\n")
+    print(table(result))
+    print(json.dumps(result))
+    return 0 if result["passed"] else 1

@@ -30,7 +30,7 @@ def service(*flags: str) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            address = next(m[1] for line in process.stderr if (m := re.search(r"running on (http://\S+)", line)))
+            address = next(m[1] for line in process.stderr if (m := re.search(r"running on (http://[^\s,]+)", line)))
             for _ in range(300):
                 with suppress(httpx.TransportError):
                     if httpx.get(f"{address}/readyz").status_code == 200:

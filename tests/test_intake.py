@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from laconic.bench import hostile
 from laconic.client import Client
 from laconic.compressors import TooLarge
 from laconic.models import Cancelled, FakeBackend, Model, ModelInput, ModelOutput, Scheduler, TextTokenizer, Work
@@ -26,6 +28,7 @@ from laconic.service.app import create_app
 from laconic.service.batch import Lines
 from laconic.service.bodies import Bounds, compress_body, has_more
 from laconic.service.errors import InvalidField, NotJson
+from laconic.service.fronts import any_body
 from laconic.service.handle import answer_line
 from laconic.service.messages import put, read
 from laconic.service.settings import Settings
@@ -295,7 +298,7 @@ def test_the_clock_runs_from_the_head(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     raw = json.dumps({"text": TEXT, "timeout_ms": 200}).encode()
     with socket.create_connection((host, int(port)), timeout=20) as s:
-        s.sendall(b"POST /v1/compress HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+        s.sendall(b"POST /v1/compress HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n")
         s.sendall(b"content-length: %d\r\n\r\n" % len(raw))
         time.sleep(0.4)
         s.sendall(raw)
@@ -307,7 +310,7 @@ def test_a_body_that_never_comes_is_given_up(held: tuple[Held, With]) -> None:
     with serving(Settings(timeout_ms=300), held[1]) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as s:
-            s.sendall(b"POST /v1/compress HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+            s.sendall(b"POST /v1/compress HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n")
             s.sendall(b'content-length: 100\r\n\r\n{"text"')
             assert b" 408 " in s.recv(4096)
 
@@ -355,7 +358,7 @@ def test_a_batch_notices_who_left_while_it_waits(held: tuple[Held, With], url: s
     try:
         rows = b"".join(json.dumps({"text": f"{TEXT} {n}"}).encode() + b"\n" for n in range(40))
         with socket.create_connection((host, int(port)), timeout=20) as s:
-            s.sendall(b"POST /v1/compress/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n")
+            s.sendall(b"POST /v1/compress/batch HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-ndjson\r\n")
             s.sendall(b"content-length: %d\r\n\r\n" % (len(rows) + 10) + rows)
             assert forward.entered.wait(10)
         wait_until(lambda: cancelled() >= before + 4, 10)  # while the forward is still held
@@ -463,3 +466,19 @@ def test_hostile_bodies_do_not_delay_another_tenant(held: tuple[Held, With], tmp
             answered_before.append(sum(not h.done() for h in hostile))
         assert answered_before[0] > 0  # it did not wait until they were all through
         assert {h.result().status_code for h in hostile} == {413}
+
+
+def test_hostile_bodies_of_the_bench_are_read_or_refused() -> None:
+    """Each of them is a body that is taken or one of the errors of a body; with a small size, as with a large one."""
+    seen: Counter[str] = Counter()
+    for name, raw in hostile.bodies(4000, 2000, texts=True):
+        try:
+            any_body(raw, Bounds(documents=1000, values=100_000))
+            seen["read"] += 1
+        except (InvalidField, NotJson, TooLarge):
+            seen["refused"] += name not in hostile.BODIES
+    assert seen["read"] > 100
+    assert seen["refused"] < 10
+    assert "| x | 1 | 200 | 0.10 | 5 | 6 | no |" in hostile.table(
+        {"shapes": {"x": {"bytes": 1, "status": 200, "seconds": 0.1, "livez": 0.005, "small": 0.006, "passed": False}}}
+    )

@@ -48,6 +48,7 @@ HEAVY = {
         "service/upstream",
         "bench/capacity",
         "bench/latency",
+        "bench/hostile",
         "bench/load",
         "bench/soak",
     },
