@@ -22,7 +22,7 @@ from .conftest import wait_until
 from .test_cli import run as command
 
 LINES = {"content-type": "application/x-ndjson"}
-HEAD = b"POST /v1/compress/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
+HEAD = b"POST /v1/compress/batch HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-ndjson\r\n"
 TEXT = "It rained all day. The treaty number {} was signed by Ada Lovelace. Lunch was good. Nobody complained."
 
 
