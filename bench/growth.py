@@ -118,7 +118,7 @@ def measured(
             except Exception as e:
                 error = f"{type(e).__name__}: {e}"[:60]
             taken = time.thread_time() - begun
-        done.append(shape(size).size)
+        done.append(size)
         seconds.append(taken)
         silence = max(silence, longest[0])
         if taken > SLOW:

@@ -63,15 +63,20 @@ class Forcing:
     def _strings(self, text: str) -> Iterator[tuple[int, int]]:
         for string, number in self.strings.items():
             checkpoint()
-            at = text.find(string)
+            at = start = stop = text.find(string)
             while at >= 0:
                 self.found += 1
                 if self.found > FOUND:
                     raise often(f"keep.strings.{number}", FOUND)
                 if self.found % OFTEN == 0:
                     checkpoint()
-                yield at, at + len(string)
-                at = text.find(string, at + len(string))
+                if at > stop:  # those that touch are one range
+                    yield start, stop
+                    start = at
+                stop = at + len(string)
+                at = text.find(string, stop)
+            if start >= 0:
+                yield start, stop
 
     def _patterns(self, text: str) -> np.ndarray:
         """Ranges of characters that a pattern matches, int64 [N, 2]."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from laconic.models import checkpoint
+
 from .types import Units
 from .units import from_starts, words
 
@@ -41,6 +43,7 @@ def phrases(text: str) -> Units:
     before = True  # the word before is a function word
     stopped = True
     for a, b in zip(cut.starts.tolist(), cut.ends.tolist(), strict=True):
+        checkpoint()
         word = text[a:b]
         now = function(word)
         if stopped or (now and not before) or word[0] in '([{"“«–—':

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 T = TypeVar("T", int, np.ndarray)
 LONGEST = 4096  # elements of a run before it grows
 STEP = 1.5  # between the lengths that runs are looked for at
@@ -49,6 +51,7 @@ class Search:
         heapq.heapify(heap)
         begun = len(self.found)
         while heap and len(self.found) < most:
+            checkpoint()
             _, less, first, at = heapq.heappop(heap)
             if len(places := self._places(at, -less)) < 2:
                 continue
@@ -102,6 +105,7 @@ class Search:
         ranks, reach, length = self.ids, 1, 2  # ranks: which run of `reach` elements begins here; negative: none other
         at = np.arange(len(self.ids))
         while length <= LONGEST:
+            checkpoint()
             if 2 * reach <= length:
                 ranks, reach = self._doubled(ranks, reach), 2 * reach
             at = at[at + length <= len(self.ids)]

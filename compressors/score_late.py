@@ -16,7 +16,7 @@ from laconic.models import Backend, Card, Coded, CodeInput, LateFacts, LateInput
 
 from . import codec
 from .cached import Store, body, digest, through
-from .score_token import scored, write, write_query
+from .score_token import identifiers, scored, write, write_query
 from .types import Scores, Segment
 
 
@@ -91,7 +91,8 @@ class LateScorer:
             [LateInput(query=question, segment=c.coded, skip=c.skip, count=len(c.spans)) for c in coded]
         )
         weight = self.late.relevance_weight
-        return [scored(query, s, c.spans, o, weight) for s, c, o in zip(segments, coded, outputs, strict=True)]
+        names = identifiers(query or "")
+        return [scored(query, names, s, c.spans, o, weight) for s, c, o in zip(segments, coded, outputs, strict=True)]
 
     def _question(self, ids: tuple[int, ...]) -> Coded:
         if not ids:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from .types import Scores, Segment
 from .units import sentences
 
@@ -25,6 +27,7 @@ def bm25(query: str, texts: Sequence[str]) -> np.ndarray:
     places: dict[str, list[tuple[int, int]]] = {w: [] for w in sorted(set(terms(query)))}
     lengths = []
     for i, text in enumerate(texts):
+        checkpoint()
         found = terms(text)
         lengths.append(len(found))
         for w, n in Counter(w for w in found if w in places).items():

@@ -28,7 +28,7 @@ def quantize(logits: np.ndarray) -> np.ndarray:
 
 # A word of the query that names one thing: an id, a version, an error or part number. Six characters or more with
 # a digit and something besides digits; plain words and years are the model's business.
-_IDENTIFIER = re.compile(r"(?<![\w-])(?=[^\s]*\d)(?=[^\s]*[^\W\d])[\w][\w./:-]{4,198}\w(?![\w-])")
+_IDENTIFIER = re.compile(r"(?<![\w-])(?=[^\s]{0,200}\d)(?=[^\s]{0,200}[^\W\d])[\w][\w./:-]{4,198}\w(?![\w-])")
 
 
 def identifiers(query: str) -> list[str]:
@@ -75,16 +75,18 @@ def write_query(tokenizer: TextTokenizer, card: Card, query: str | None) -> tupl
     return (tokenizer.cls, *inner, tokenizer.sep)
 
 
-def scored(query: str | None, s: Segment, spans: np.ndarray, o: ModelOutput, weight: float) -> Scores:
+def scored(
+    query: str | None, names: Sequence[str], s: Segment, spans: np.ndarray, o: ModelOutput, weight: float
+) -> Scores:
     """A model's output as scores: keep logits shifted by `weight` relevance logits, or agnostic ones without a query.
 
-    Exact occurrences of an identifier of the query get the highest score: a small encoder sees little in the pieces
-    of a hash, and nobody who asks for one wants another (bench/LOG.md, kv-retrieval).
+    Exact occurrences of an identifier of the query (`names`) get the highest score: a small encoder sees little in the
+    pieces of a hash, and nobody who asks for one wants another (bench/LOG.md, kv-retrieval).
     """
     asked = bool(query and query.strip())
     relevance = float(quantize(np.float32(o.relevance))) if asked else 0.0
     keep = quantize(o.keep + weight * relevance if asked else o.agnostic)
-    if names := identifiers(query or ""):
+    if names:
         keep[occurrences(s.text, names, spans)] = BOUND - STEP
     return Scores(pieces=spans + s.start, keep=keep, relevance=relevance)
 
@@ -102,4 +104,5 @@ class TokenScorer:
             [ModelInput(query=question, segment=w.ids, skip=w.skip, count=len(w.spans)) for w in written]
         )
         weight = self.card.relevance_weight
-        return [scored(query, s, w.spans, o, weight) for s, w, o in zip(segments, written, outputs, strict=True)]
+        names = identifiers(query or "")
+        return [scored(query, names, s, w.spans, o, weight) for s, w, o in zip(segments, written, outputs, strict=True)]

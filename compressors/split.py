@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from .types import Document, Segment, Units
 from .units import printable
 
@@ -47,6 +49,7 @@ class SentenceSplitter:
         first = np.searchsorted(starts, sentences.starts)  # first token of each sentence
         cuts = [0]
         while len(starts) - cuts[-1] > self.limit:
+            checkpoint()
             cuts.append(self._cut(cuts[-1], starts, first, text))
         return [0, *(int(starts[c]) for c in cuts[1:]), len(text)]
 

@@ -136,16 +136,12 @@ def _blocks(text: str) -> list[_Block]:
                 paragraph = True
         else:
             paragraph = paragraph and code
-        _grow(out, end, line.strip() != "")
+        if out and line.strip():  # white space at the end belongs to no block
+            out[-1].end = max(out[-1].end, end)
+    for block in reversed(out):  # what a block lies in reaches as far as it does
+        if block.parent is not None:
+            out[block.parent].end = max(out[block.parent].end, block.end)
     return out
-
-
-def _grow(blocks: list[_Block], end: int, solid: bool) -> None:
-    """The newest block, and all it lies in, reach to `end`; white space at the end belongs to none."""
-    at: int | None = len(blocks) - 1 if blocks and solid else None
-    while at is not None:
-        blocks[at].end = max(blocks[at].end, end)
-        at = blocks[at].parent
 
 
 def _owner(blocks: Sequence[_Block], leaves: Units) -> list[int | None]:

@@ -24,7 +24,7 @@ from .protect import FENCE, uncut
 from .types import Scores, Units
 
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
-_CROWDING = ("。", "！", "？", "｡", "''")  # the splitter compares these with one another
+_CROWDING = ("。", "！", "？", "｡", "!", "?", "''")  # the splitter compares these with one another
 _BREAKS = re.compile(r"\n+")
 _CODE = re.compile(r"[{}();=<>|]\s*$|^\s*([|#@]|//|def |class |import |return |<)")
 # one character of these is a word: scripts that write no spaces (Thai, Lao, Burmese, Khmer, kana, han)

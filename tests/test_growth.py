@@ -7,6 +7,7 @@ far enough apart that work which grows with the square is far beyond what noise 
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,12 @@ from hypothesis import strategies as st
 from laconic.bench.growth import made, request
 from laconic.bench.shapes import PROSE, SHAPES, Asked
 from laconic.compressors import Budget, Compressor, Document, InvalidRequest, Keep, Parts, Pipeline, Request
+from laconic.compressors.content.detect import detect, unfenced
+from laconic.compressors.content.markdown_blocks import blocks
 from laconic.compressors.forced import Forcing
+from laconic.compressors.score_token import identifiers
 from laconic.compressors.select import longest
+from laconic.compressors.structure import tree
 from laconic.compressors.units import sentences, words
 from laconic.models import Cancelled, DeadlineExceeded, HfReader, ModelInput, TextTokenizer, Work, current
 
@@ -285,3 +290,41 @@ def test_a_models_memory_is_a_tenants_own(compressor: Compressor) -> None:
     ask("b")
     now = forward._query.cache_info()
     assert (now.hits - held.hits, now.misses - held.misses) == (1, 1), cards.name
+
+
+@pytest.mark.parametrize(
+    ("run", "unit", "end"),
+    [
+        (detect, "<!---->", "x"),
+        (detect, "```a\n", ""),
+        (blocks, "---", " " * 20_000 + "x"),
+        (blocks, "a|b\n|-", " " * 20_000 + "x"),
+        (identifiers, "a.", ""),
+    ],
+)
+def test_no_pattern_of_ours_tries_every_way(run: Callable[[str], object], unit: str, end: str) -> None:
+    """What a pattern may part in many ways it parts in one: comments, fences, trailing white space, dotted words."""
+    text = (unit if end.startswith(" ") else unit * (10_000 // len(unit))) + end
+    assert min(taken(lambda: run(text)) for _ in range(2)) < 0.25
+
+
+def test_trees_are_linear() -> None:
+    """Lines in a deep list do not each walk up to its root."""
+
+    def run(n: int) -> None:
+        tree("".join(" " * d + "- a\n" for d in range(300)) + "x\n" * n, None, [])
+
+    assert growth(run, 10_000, 4) < 1.5
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(["```", "~~~", "````", "``` ", "```a", " ```", "    ```", "x", "", "~~~ x", "~~~\t"]),
+        max_size=9,
+    )
+)
+def test_fenced_blocks_are_what_they_were(lines: list[str]) -> None:
+    """A fence goes to the first line after it that closes its kind, or stays where none does."""
+    text = "\n".join(lines)
+    plain = re.compile(r"^ {0,3}(```|~~~)[^\n]*\n.*?^ {0,3}\1[ \t]*$", re.M | re.S)
+    assert unfenced(text) == plain.sub("", text)

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from tree_sitter import Node
 
+from laconic.models import checkpoint
+
 from ..units import printable
 from .laid import Laid
 from .languages import MOST, WRONG, Language, errors, fitting, head_of, looks_like_code, parse
@@ -80,6 +82,7 @@ class Walk:
     def statement(
         self, node: Node, start: int, group: int, body: int, block: int, depth: int, statements: bool
     ) -> None:
+        checkpoint()
         a, b = start if start >= 0 else self.at(node.start_byte), self.at(node.end_byte)
         comment = "comment" in node.type
         if self.joins(a, b, body, comment, statements):
@@ -262,6 +265,7 @@ def indented(text: str) -> Cut:
     around: list[tuple[int, int, int]] = []  # indentation, group and body of the lines above
     at = 0
     for line in text.split("\n"):
+        checkpoint()
         if inner := line.strip():
             depth = len(line) - len(line.lstrip())
             while around and around[-1][0] > depth:

@@ -18,9 +18,10 @@ MANY, DEFINED, SOME = 0.03, 0.02, 0.15  # shares of lines that define or import,
 PACKED, SIGNS = 500, 0.1  # characters of a line of a program made small, and share of signs in it
 MARKED, LISTED = 0.02, 0.3  # share of lines that say Markdown, where one kind says it alone and where none does
 
-_HTML = re.compile(
-    r"\s*(?:<!--.{0,2000}?-->\s*|<\?xml[^>]{0,200}\?>\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
-)
+_BEFORE = re.compile(
+    r"\s*(?:<!--.{0,2000}?-->|<\?xml[^>]{0,200}\?>)", re.S
+)  # one comment: many at once would be tried in
+_HTML = re.compile(r"\s*<(?:!doctype\s+html|html|head|body)\b", re.I)  # every way to part them
 _TAG = re.compile(
     r"</?(?:a|abbr|article|aside|b|blockquote|body|br|button|center|code|dd|div|dl|dt|em|figure|font|footer|form|h[1-6]"
     r"|head|header|hr|html|i|iframe|img|input|label|li|link|main|meta|nav|ol|option|p|pre|script|section|select|small"
@@ -43,7 +44,7 @@ _LINES = {
     "link": re.compile(r"!?\[[^\[\]\n]{1,200}\]\([^()\s]{1,500}\)|^ {0,3}\[[^\]\n]{1,100}\]: +\S", re.M),
     "strong": re.compile(r"\*\*[^\s*][^*\n]{0,200}\*\*|(?<!`)`[^`\n]{1,100}`(?!`)"),
 }
-_FENCED = re.compile(r"^ {0,3}(```|~~~)[^\n]*\n.*?^ {0,3}\1[ \t]*$", re.M | re.S)
+_FENCE = re.compile(r" {0,3}(```|~~~)([^\n]*)")
 _DEFINES = re.compile(
     r"^[ \t]*(?:(?:async )?def \w+\(|class \w+(?:\(.{0,200}\))?:$|from [\w.]+ import \S|import [\w.]+(?: as \w+)?$"
     r"|#[ \t]*(?:include [<\"]|define \w|ifn?def \w|endif\b|pragma \w)|#!/|package [\w.]+;?$|import [\w.*]+;"
@@ -76,11 +77,27 @@ def detect(text: str) -> str | None:
         return "html.v1"
     if logged(lines):
         return "log.v1"
-    bare = _FENCED.sub("", head)
+    bare = unfenced(head)
     marked = markdown(head, bare, len(lines))
     if programmed(bare, marked):
         return "code.v1"
     return "markdown.v1" if marked > 0 else None
+
+
+def unfenced(text: str) -> str:
+    """The text without its blocks of fenced code; what no fence closes stays."""
+    lines = text.split("\n")
+    fences = [_FENCE.match(line) for line in lines]
+    last = {f[1]: n for n, f in enumerate(fences) if f and not f[2].strip(" \t")}  # the last line that closes one
+    out: list[str] = []
+    kept, opened, within = 0, -1, ""
+    for n, f in enumerate(fences):
+        if f and opened < 0 and last.get(f[1], -1) > n:
+            opened, within = n, f[1]
+        elif f and opened >= 0 and f[1] == within and not f[2].strip(" \t"):
+            out += [*lines[kept:opened], ""]
+            kept, opened = n + 1, -1
+    return "\n".join([*out, *lines[kept:]])
 
 
 def programmed(bare: str, marked: float) -> bool:
@@ -104,7 +121,10 @@ def programmed(bare: str, marked: float) -> bool:
 
 def page(head: str, lines: list[str]) -> bool:
     """Whether a text is HTML: it says so, or is tags to a good part."""
-    if _HTML.match(head):
+    at = 0
+    while before := _BEFORE.match(head, at):
+        at = before.end()
+    if _HTML.match(head, at):
         return True
     if _LINES["heading"].search(head) or _LINES["fence"].search(head):
         return False

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from ..render import Rendered
 from ..types import Mark, Units
 from .html_page import BLOCKS, INLINE, Page
@@ -52,6 +54,7 @@ class Cut:
         self.pairs: list[tuple[int, int, int]] = []  # an opening tag, its closing one or itself, the unit after them
         self.lists: list[tuple[int, str, np.ndarray]] = []  # closing tags of lists, their names, first units of items
         self.items: dict[int, list[int]] = {}
+        self.firsts: dict[int, int] = {}  # the first part of a table, or of a part of it, in which something is seen
         self._inside(0, [(0, -1)], 0.0)
 
     def _unit(self, pieces: Sequence[Piece], head: int, prior: float, *, solid: bool = True) -> int:
@@ -91,6 +94,7 @@ class Cut:
 
     def _block(self, n: int, heads: Heads, prior: float) -> None:
         """One element, under the headings that it stands under; if it is one, what comes next stands under it."""
+        checkpoint()
         e, page = self.elements[n], self.page
         prior = min(prior, page.boilerplate(n))
         level = self._level(n)
@@ -145,7 +149,9 @@ class Cut:
             return _HEADER
         if {self.elements[p].name for p in e.parts if isinstance(p, int)} != {"th"}:
             return 0
-        return _HEADER if n == next(p for p in above.parts if isinstance(p, int) and self.page.size[p]) else 0
+        if e.parent not in self.firsts:
+            self.firsts[e.parent] = next((p for p in above.parts if isinstance(p, int) and self.page.size[p]), -1)
+        return _HEADER if n == self.firsts[e.parent] else 0
 
     def _titles(self, n: int, heads: Heads) -> bool:
         """Whether an element is little more than the heading it holds: what comes after it stands under that too."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from laconic.models import checkpoint
+
 
 def names(words: str) -> frozenset[str]:
     """A set of names."""
@@ -150,6 +152,7 @@ class _Builder:
 
     def built(self) -> list[Element]:
         for token in tokens(self.text):
+            checkpoint()
             if not token.name:
                 self.all[self.open[-1]].parts.append((token.start, token.end))
             elif token.name not in _SKIPPED:

@@ -13,6 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from ..render import Rendered
 from ..types import Mark, Units
 from ..units import sentences
@@ -69,6 +71,7 @@ def scan(text: str) -> list[Node]:
     open_: list[int] = []  # containers that what comes next lies in
     last, now = 0, -1  # end of what came before; the node whose value is awaited
     for token in _TOKEN.finditer(text):
+        checkpoint()
         first = text[token.start()]
         if first in "]}":
             last = nodes[open_.pop()].end = token.end()
@@ -118,6 +121,7 @@ class Cut:
         prior = [self._worth(n) for n in range(len(self.nodes))]
         todo: list[tuple[int, int, bool]] = [(n, -1, False) for n in reversed(self.top)]
         while todo:
+            checkpoint()
             n, head, done = todo.pop()
             node = self.nodes[n]
             if done:

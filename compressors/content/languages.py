@@ -16,6 +16,8 @@ from functools import cache
 from tree_sitter import Language as Grammar
 from tree_sitter import Parser, Tree
 
+from laconic.models import Cancelled, DeadlineExceeded, checkpoint
+
 from .html_tree import names
 
 HEAD = 20_000  # characters that say which language it is
@@ -203,14 +205,24 @@ def parse(language: Language, text: str) -> Tree | None:
     reads, most = 0, AGAIN * (len(data) // CHUNK + 8)
     end = time.thread_time() + PATIENCE * (1 + len(data) / 200_000)
 
+    def unwanted() -> bool:
+        try:
+            checkpoint()
+        except (Cancelled, DeadlineExceeded):
+            return True
+        return False
+
     def read(at: int, point: object) -> memoryview:
         nonlocal reads
         reads += 1
         return data[at : at + CHUNK if reads <= most else at]
 
     try:
-        tree = Parser(grammar(language)).parse(read, progress_callback=lambda at, wrong: time.thread_time() > end)
+        tree = Parser(grammar(language)).parse(
+            read, progress_callback=lambda at, wrong: unwanted() or time.thread_time() > end
+        )
     except ValueError:  # the clock
+        checkpoint()
         return None
     return tree if reads <= most else None
 

@@ -10,6 +10,8 @@ import re
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from ..render import Rendered
 from ..types import Mark, Units
 from .laid import Laid, made, spans_between
@@ -59,6 +61,7 @@ def templates(lines: list[str]) -> np.ndarray:
     count = 0
     out = np.zeros(len(lines), np.int64)
     for n, line in enumerate(lines):
+        checkpoint()
         masked = _VARIES.sub("*", line[:LINE])
         if masked not in known:
             words = masked.split()

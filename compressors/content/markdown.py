@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from laconic.models import checkpoint
+
 from ..render import Rendered
 from ..types import Mark, Units
 from ..units import sentences
@@ -54,6 +56,7 @@ class Cut:
         self.items: list[tuple[int, int, int]] = []  # indentation, unit and group of open list items
         self.lead = -1  # the sentence before that introduces what comes
         for b in found:
+            checkpoint()
             self._block(b)
 
     def _unit(self, start: int, end: int, head: int, prior: float = 0.0, *, solid: bool = True) -> int:

@@ -10,11 +10,11 @@ from ..structure import HEADING, ITEM
 
 Kind = Literal["heading", "item", "table", "fence", "lines", "definition", "paragraph"]
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\n]*)")
-_RULER = re.compile(r"[ \t|:-]+\s*")
-_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*\s*")
+_RULER = re.compile(r"[ \t|:-]+")  # these of lines without white space at their ends: two runs of it would be tried
+_UNDERLINE = re.compile(r" {0,3}(=+|-+)")  # in every way to part them
 _DEFINITION = re.compile(r" {0,3}\[[^\]\n]{1,200}\]:[ \t]*\S")
 _QUOTE = re.compile(r" {0,3}>")
-_BREAK = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}\s*")
+_BREAK = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}")
 _CODE = "    "
 
 
@@ -91,13 +91,16 @@ class _Reader:
         elif heading := HEADING.match(line):
             self._begin("heading", line, place, len(heading[1]))
         elif (
-            (under := _UNDERLINE.fullmatch(line)) and goes_on and goes_on.kind == "paragraph" and len(goes_on.lines) < 4
+            (under := _UNDERLINE.fullmatch(line.rstrip()))
+            and goes_on
+            and goes_on.kind == "paragraph"
+            and len(goes_on.lines) < 4
         ):
             goes_on.lines.append(place)
             goes_on.kind, goes_on.level = "heading", 1 if under[1][0] == "=" else 2
-        elif _BREAK.fullmatch(line):
+        elif _BREAK.fullmatch(line.rstrip()):
             self._begin("lines", line, place)
-        elif "|" in line and "|" in after and "-" in after and _RULER.fullmatch(after):
+        elif "|" in line and "|" in after and "-" in after and _RULER.fullmatch(after.rstrip()):
             self._begin("table", line, place)
         elif ITEM.match(line) and not (columns(line) >= 4 and last and last.kind not in ("item", "paragraph")):
             self._begin("item", line, place)
