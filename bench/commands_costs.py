@@ -121,3 +121,22 @@ def hostile(args: argparse.Namespace) -> int:
     print(table(result))
     print(json.dumps(result))
     return 0 if result["passed"] else 1
+
+
+def growth(args: argparse.Namespace) -> int:
+    from laconic.compressors import RECIPES, Budget
+
+    from .growth import run, table
+
+    kind, _, value = args.budget.partition("=")
+    rows = run(args.recipes or list(RECIPES), args.sizes, Budget(kind=kind, value=float(value)), args.unit, args.only)
+    steep = [r for r in rows if r.exponent > args.most]
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "growth.md").write_text(table(rows) + "\n")
+    print(table(steep or rows[:5]))
+    print(args.out / "growth.md")
+    figures = [[r.recipe, r.shape, r.exponent, max(r.seconds), r.silence] for r in rows]
+    print(
+        json.dumps({"rows": len(rows), "steep": [[r.recipe, r.shape, r.exponent] for r in steep], "figures": figures})
+    )
+    return 1 if steep else 0

@@ -20,7 +20,7 @@ from laconic.compressors.stages import Reader
 from laconic.models import Catalogue, FakeBackend, HfReader, Model, load_tokenizer
 from laconic.models.fake_backend import FAKE_CARD, FAKE_LM
 
-from .shapes import Asked, Shape
+from .shapes import SHAPES, Asked, Shape
 
 SLOW = 4.0  # seconds of one request after which no larger one is tried
 STEADY = 0.02  # seconds below which a time says nothing about growth
@@ -124,3 +124,26 @@ def measured(
         if taken > SLOW:
             break
     return Row(recipe=recipe, shape=name, sizes=done, seconds=seconds, silence=silence, error=error)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as Markdown, steepest first."""
+    out = ["| recipe | shape | characters | seconds | exponent | silence, ms | |", "|---|---|---:|---|---:|---:|---|"]
+    for r in sorted(rows, key=lambda r: -r.exponent):
+        seconds = " / ".join(f"{s:.2f}" for s in r.seconds)
+        shape = r.shape.replace("|", "\\|")
+        figures = f"{r.sizes[-1]:,} | {seconds} | {r.exponent:.2f} | {1000 * r.silence:.0f}"
+        out.append(f"| {r.recipe} | {shape} | {figures} | {r.error} |")
+    return "\n".join(out)
+
+
+def run(
+    recipes: Sequence[str], sizes: Sequence[int], budget: Budget, unit: str | None = None, only: str = ""
+) -> list[Row]:
+    """Every shape whose name has `only` in it, by every recipe."""
+    return [
+        measured(recipe, name, shape, sizes, budget, unit)
+        for recipe in recipes
+        for name, shape in SHAPES.items()
+        if only in name
+    ]

@@ -352,7 +352,9 @@ def test_idle_and_slow_clients_do_not_matter(slow: tuple[Slow, With]) -> None:
 def test_a_client_that_does_not_read_holds_nobody_up(slow: tuple[Slow, With]) -> None:
     """Answers of megabytes to clients that never read them: other requests are served, nothing stays accepted."""
     body = json.dumps({"text": SENTENCE * 20_000, "budget": {"rate": 0.9}, "recipe": "lexical.v1"}).encode()
-    head = b"POST /v1/compress HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    head = (
+        b"POST /v1/compress HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
     with serving(Settings(max_characters=5_000_000), slow[1]) as address:
         host, port = address.removeprefix("http://").split(":")
         deaf = []
