@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typing_extensions import Unpack
@@ -193,6 +193,11 @@ def same_process(begun: int) -> None:
     """A batch's threads stayed with the process that began it: a child that went on with it would wait for ever."""
     if begun != os.getpid():
         raise LaconicError("a batch does not survive a fork: begin another in the child", code="forked")
+
+
+def again(kind: Callable[..., Any], made: Mapping[str, Any]) -> Any:
+    """A copy of a client: what it was told, with connections of its own."""
+    return kind(**made)
 
 
 def paged(requests: Iterable[Line]) -> Iterator[list[Row]]:

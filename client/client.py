@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from socket import SHUT_RDWR, socket
@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import Self
 
-from .calls import AsyncCalls, Calls
+from .calls import AsyncCalls, Calls, again
 from .core import Core, Lost, Reply, Rules, Send, foreign
 from .errors import LaconicError
 
@@ -194,11 +194,6 @@ class Given:
 def forked(what: str) -> LaconicError:
     """Not a failure of the service, which failing open would hide."""
     return LaconicError(f"{what} does not survive a fork once it was used: make another in the child", code="forked")
-
-
-def again(kind: Callable[..., Any], made: Mapping[str, Any]) -> Any:
-    """A copy of a client: what it was told, with connections of its own."""
-    return kind(**made)
 
 
 def core(url: str, api_key: str | None, rules: Rules) -> Core:

@@ -56,6 +56,7 @@ class TooLarge(LaconicError):
 class ServiceFailure(LaconicError):
     """Not the caller's fault: a defect there, an answer that cannot be read, or one of the kinds below.
 
+    So is what somebody on the way refused (a proxy's limit, a firewall, a login page): it says nothing of the request.
     These are what `fail_open` covers.
     """
 
@@ -85,6 +86,17 @@ KINDS: dict[int, type[LaconicError]] = {
 }
 
 
+# What an answer means that the service did not write: a wrong address or password is for the caller to mend
+ON_THE_WAY: dict[int, type[LaconicError]] = {
+    401: Unauthorized,
+    404: NotFound,
+    405: NotFound,
+    407: Unauthorized,
+    **{status: kind for status, kind in KINDS.items() if issubclass(kind, ServiceFailure)},
+}
+SMALL = "a proxy on the way takes no body as large as this: raise its limit (nginx: client_max_body_size)"
+
+
 def of_answer(status: int, content: bytes, request_id: str, retry_after: float | None = None) -> LaconicError:
     """The error of an answer, whether the service itself wrote it or somebody on the way to it."""
     try:
@@ -93,13 +105,20 @@ def of_answer(status: int, content: bytes, request_id: str, retry_after: float |
         names = HTTPStatus.__members__.values()
         code = next((s.name.lower() for s in names if s == status), "unknown_status")
         message = f"an answer with the status {status}, and not in the shape of this service's errors"
+        if status == 413:
+            code, message = "proxy_too_large", SMALL
         detail = ErrorDetail(type="unknown", code=code, message=message, param=None, request_id=request_id)
+        return made(ON_THE_WAY.get(status, ServiceFailure), status, detail, retry_after)
     return of_detail(status, detail, retry_after)
 
 
 def of_detail(status: int, detail: ErrorDetail, retry_after: float | None = None) -> LaconicError:
     """The error that a service described."""
     kind = KINDS.get(status, InvalidRequest if 400 <= status < 500 else ServiceFailure)
+    return made(kind, status, detail, retry_after)
+
+
+def made(kind: type[LaconicError], status: int, detail: ErrorDetail, retry_after: float | None) -> LaconicError:
     return kind(
         detail.message,
         status=status,

@@ -7,6 +7,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import Secret, deserialize_secrets_inplace
+from pydantic import SecretStr
 
 from .adapter import Asking
 from .client import URL
@@ -18,17 +19,36 @@ class LaconicCompressor:
     """Keeps what matters to the query, within one budget; order, ids and metadata are kept, `spans` are added.
 
     Documents of which nothing was kept are left out, documents without text pass through. `asking` is as in Asking:
-    `timeout`, `budget`, `recipe`, `options`, `fail_open` and so on.
+    `timeout`, `budget`, `recipe`, `options`, `fail_open` and so on; they may be changed there later.
     """
 
     def __init__(self, url: str = URL, api_key: Secret | None = None, **asking: Any) -> None:
-        self.url, self.api_key, self.rest = url, api_key, asking
-        key = api_key.resolve_value() if api_key else None
-        self.asking = Asking(url=url, api_key=key, **asking)
+        self.asking = Asking(url=url, **asking)
+        self.api_key = api_key
+
+    @property
+    def url(self) -> str:
+        return self.asking.url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self.asking.url = url
+
+    @property
+    def api_key(self) -> Secret | None:
+        """As Haystack has secrets: where the key stands, not the key."""
+        return self._secret
+
+    @api_key.setter
+    def api_key(self, secret: Secret | None) -> None:
+        self._secret = secret
+        self.asking.api_key = SecretStr(key) if secret and (key := secret.resolve_value()) else None
 
     def to_dict(self) -> dict[str, Any]:
+        """What `asking` says now; a backend is no part of it."""
         key = self.api_key.to_dict() if self.api_key else None
-        return default_to_dict(self, url=self.url, api_key=key, **self.rest)
+        rest = self.asking.model_dump(mode="json", exclude={"url"}, exclude_defaults=True)
+        return default_to_dict(self, url=self.url, api_key=key, **rest)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LaconicCompressor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from laconic.client.calls import Calls
+from laconic.client.calls import Calls, again
 from laconic.client.core import Core, Lost, Reply, Rules, Send
 from laconic.client.wire import BatchAnswer, CompressAnswer, ErrorAnswer
 from laconic.compressors import Compressor
@@ -41,11 +41,18 @@ class LocalClient(Calls):
     ) -> None:
         self.core = Core(url=URL, rules=Rules(timeout=timeout, retries=0, fail_open=fail_open))
         self._own = compressor is None
+        self._made = {"timeout": timeout, "fail_open": fail_open, **settings}
         self._compressor = compressor or make_compressor(load(**settings))
 
     async def acompress(self, *given: Any, **options: Any) -> CompressAnswer:
         """`compress`, off the event loop."""
         return await asyncio.to_thread(self.compress, *given, **options)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Copies and pickles are made anew, of the same settings; raises TypeError over a compressor of your own."""
+        if not self._own:
+            raise TypeError("a LocalClient over a compressor of your own cannot be copied: make it where it is used")
+        return again, (type(self), self._made)
 
     def close(self) -> None:
         """End the lanes of the models it opened; a compressor of your own stays open."""
