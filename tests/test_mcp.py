@@ -8,9 +8,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+pytest.importorskip("mcp", reason="needs mcp: make dev brings it")
+
+import mcp
+from mcp.client.stdio import stdio_client
+
 from .test_fronts import FACTS
 
-mcp = pytest.importorskip("mcp")
 OTHER = "Paris has many bridges. They are old. Tourists like them very much in summer."
 
 
@@ -19,7 +23,7 @@ def test_an_agent_skims_and_opens(tmp_path: Path) -> None:
     server = mcp.StdioServerParameters(command=sys.executable, args=["-m", "laconic.service", "mcp"], cwd=tmp_path)
 
     async def session() -> None:
-        async with mcp.Client(server, read_timeout_seconds=60) as client:
+        async with mcp.Client(stdio_client(server), read_timeout_seconds=60) as client:
             tools = {t.name: t for t in (await client.list_tools()).tools}
             assert set(tools) == {"compress", "expand"}
             assert set(tools["compress"].input_schema["properties"]) == {"texts", "query", "rate"}
