@@ -84,11 +84,19 @@ def test_a_refused_expectation_gets_no_100(server: str) -> None:
         assert wire.until(b"\r\n").startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize("target", ["http://other/livez", "HTTP://other:80/livez?x=1", "https://u@other/livez"])
+@pytest.mark.parametrize(
+    "target", ["http://localhost/livez", "HTTP://localhost:80/livez?x=1", "https://u@localhost/livez"]
+)
 def test_request_lines_may_name_a_host(server: str, target: str) -> None:
     """The absolute form of a request line, as proxies write it, means the path."""
     with Wire(server, head(f"GET {target}")) as wire:
         assert wire.until(b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_foreign_host_in_the_line_is_foreign(server: str) -> None:
+    """What the request line names counts, whatever the header says."""
+    with Wire(server, head("GET http://other/version")) as wire:
+        assert wire.until(b"\r\n").startswith(b"HTTP/1.1 421 ")
 
 
 def test_a_named_host_stands_above_the_header() -> None:

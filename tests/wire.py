@@ -80,7 +80,7 @@ class Wire:
 
 def head(line: str, *headers: str) -> bytes:
     """A request's head: its line, a host and the headers."""
-    return "\r\n".join([f"{line} HTTP/1.1", "host: x", *headers, "", ""]).encode()
+    return "\r\n".join([f"{line} HTTP/1.1", "host: localhost", *headers, "", ""]).encode()
 
 
 def chunk(data: bytes) -> bytes:
