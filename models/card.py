@@ -107,11 +107,21 @@ class Card(Scoring):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             made = {f: kind(**known.pop(f)) for f, kind in PARTS.items() if known.get(f)}
-            return Card(**{**known, **made})
+            card = Card(**{**known, **made})
+            card.check_names()
+            return card
         except FileNotFoundError:
             raise CardError(f"{path} does not exist") from None
         except (AttributeError, TypeError, ValueError) as e:
             raise CardError(f"{path} is not a card: {e}") from None
+
+    def check_names(self) -> None:
+        """Raises ValueError for the name of a file that is none inside the folder: absolute, or with `..`."""
+        by_profile = [self.files, *(head.files for head in (self.late, self.edu) if head)]
+        lists = [[names] if isinstance(names, str) else names for files in by_profile for names in files.values()]
+        for name in {*self.sha256, *(name for names in lists for name in names)}:
+            if not name or "\\" in name or name[1:2] == ":" or name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name[:80]!r} is no name of a file in its folder")
 
     def write(self, folder: Path) -> None:
         """Write `folder/card.json`."""
@@ -119,9 +129,12 @@ class Card(Scoring):
 
     def verify(self, folder: Path, names: list[str]) -> None:
         """Check the sha256 of the named files; raises CardError at the first that differs."""
+        root = folder.resolve()
         for name in names:
             if name not in self.sha256:
                 raise CardError(f"{folder / name} is not listed on the card")
+            if not (folder / name).resolve().is_relative_to(root):
+                raise CardError(f"{folder / name} leads out of the model's folder: put the file itself there")
             if digest(folder / name) != self.sha256[name]:
                 raise CardError(f"{folder / name} is not the file the card was written for")
 

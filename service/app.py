@@ -30,6 +30,7 @@ from .keys import Keys
 from .limits import Limits
 from .names import Names
 from .opening import make_compressor
+from .plain import names_only
 from .settings import Settings, split
 from .slots import Slots
 from .target import Target
@@ -88,7 +89,7 @@ class State:
             log.info("ready: %s revision %s, %s", model.card.name, model.card.revision, model.profile)
             self.ready = True
         except (LaconicError, ModelError) as e:
-            self.failure = str(e)
+            self.failure = names_only(str(e))
             log.error("the model cannot be used: %s", e)
         except Exception as e:  # too little memory, no more threads: whatever it is, nobody else would tell of it
             self.fail(e)

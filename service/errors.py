@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from laconic.client.wire import ErrorAnswer, ErrorDetail
-from laconic.compressors import LaconicError
+from laconic.compressors import LaconicError, UnknownName
 from laconic.models import Cancelled, DeadlineExceeded, EngineError, ModelError
 
 from .admission import Overloaded
+from .plain import names_only
 
 log = logging.getLogger("laconic")
 
@@ -80,6 +81,12 @@ def describe(error: Exception, request_id: str) -> tuple[int, ErrorDetail]:
         log.error("defect", exc_info=error, extra={"request_id": request_id})
         status, code = 500, "internal"
         message = "this is a defect of the service; its log has the details under this request_id"
+    if (
+        isinstance(error, (ModelError, EngineError, NotReady, UnknownName))
+        and (short := names_only(message)) != message
+    ):
+        log.warning("told without its paths: %s", message, extra={"request_id": request_id})
+        message = short
     kind = TYPES.get(status, "invalid_request" if status < 500 else "internal" if status == 500 else "unavailable")
     return status, ErrorDetail(type=kind, code=code, message=message, param=param, request_id=request_id)
 

@@ -40,6 +40,7 @@ from .fronts import (
 )
 from .handle import compressing
 from .intake import LINES, collected, expect
+from .plain import names_only
 
 metrics = APIRouter()  # admin's, where the main port has them
 CODES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -172,8 +173,11 @@ def store_of(request: Request) -> Tiers:
 
 @may.known.get("/v1/models")
 def models(request: Request) -> dict[str, Any]:
-    """Every model there is: its card, or what is wrong with it."""
-    return {"models": model_rows(request.app.state.laconic.compressor)}
+    """Every model there is: its card, or what is wrong with it. `object` and `data` are for OpenAI's clients."""
+    rows = model_rows(request.app.state.laconic.compressor)
+    whole = [row["name"] for row in rows if "error" not in row]
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": "laconic"} for name in whole]
+    return {"models": rows, "object": "list", "data": data}
 
 
 def model_rows(compressor: Compressor) -> list[dict[str, Any]]:
@@ -183,7 +187,7 @@ def model_rows(compressor: Compressor) -> list[dict[str, Any]]:
             row = {f: getattr(card, f) for f in ("kind", "revision", "summary", "licence")}
             rows.append({"name": name, **row, "profiles": sorted(card.files), "default": name == compressor.model_name})
         else:
-            rows.append({"name": name, "error": str(card)})
+            rows.append({"name": name, "error": names_only(str(card))})
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from laconic.service.__main__ import main
 from laconic.service.access import Table, may
 from laconic.service.app import create_app
 from laconic.service.keys import SCOPES, new, read
+from laconic.service.plain import names_only
 from laconic.service.settings import Settings
 
-from .conftest import listening, wait_until
+from .conftest import listening, serving, wait_until
 
 PUBLIC = {"/", "/livez", "/readyz", "/version", "/docs", "/openapi.json", "/playground/{name}"}
 
@@ -222,3 +224,62 @@ def test_the_start_says_who_may_what(
     assert line.levelname == level
     assert all(word in line.getMessage() for word in words)
     assert ("empty the cache" in line.getMessage()) == Settings(**given).opens_admin
+
+
+def test_tenants_see_names_and_the_log_paths(
+    compressor: Compressor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No answer says where the service's files lie, whatever is wrong with them; the log does."""
+    models, readers = tmp_path / "models", tmp_path / "readers"
+    card = {"name": "m", "revision": "1", "summary": "", "licence": "", "files": {"cpu-int8": ["x"]}, "sha256": {}}
+    for name, text in (
+        ("broken", "{"),
+        ("unlisted", json.dumps(card)),
+        ("absent", json.dumps({**card, "sha256": {"x": "0"}})),
+    ):
+        (models / name).mkdir(parents=True)
+        (models / name / "card.json").write_text(text)
+    readers.mkdir()
+    (readers / "odd.json").write_text("{")
+    settings = Settings(models_dir=models, readers_dir=readers, tiktoken_cache=tmp_path / "cache", workers=1)
+    with serving(settings) as address:
+        told = [httpx.get(f"{address}/v1/models").text]
+        for asked in (
+            {"model": "broken"},
+            {"model": "unlisted"},
+            {"model": "absent"},
+            {"reader": "odd"},
+            {"reader": "cl100k_base"},
+        ):
+            for recipe in ("token.v1", "lexical.v1"):
+                told.append(
+                    httpx.post(f"{address}/v1/compress", json={"text": "A. B.", "recipe": recipe, **asked}).text
+                )
+    with serving(Settings(models_dir=models, model="absent"), probe="/livez") as address:
+        wait_until(lambda: "loading" not in httpx.get(f"{address}/readyz").text)
+        told += [httpx.get(f"{address}/readyz").text, httpx.post(f"{address}/v1/compress", json={"text": "A."}).text]
+    assert not [text for text in told if str(tmp_path) in text or "models/" in text.replace("/v1/models", "")]
+    assert "card.json is not a card" in told[0]
+    assert str(models) in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/srv/models/a/card.json is not a card: see /docs", "card.json is not a card: see /docs"),
+        ("(No such file: '/srv/a/b.onnx'), /srv/a/", "(No such file: 'b.onnx'), a folder"),
+        (r"C:\models\a.json cannot be read", "a.json cannot be read"),
+        ("https://a.example/b/c and/or 3/4/5, ../../x", "https://a.example/b/c and/or 3/4/5, ../../x"),
+    ],
+)
+def test_names_only(text: str, told: str) -> None:
+    """Absolute paths lose all but their last name; URLs, fractions and what is no path keep theirs."""
+    assert names_only(text) == told
+
+
+def test_models_are_a_list_for_openais_clients_too(address: str) -> None:
+    """`/v1/models` has `object` and `data` beside its own rows."""
+    found = httpx.get(f"{address}/v1/models").json()
+    assert found["object"] == "list"
+    assert {row["id"] for row in found["data"]} == {row["name"] for row in found["models"]}
+    assert {row["object"] for row in found["data"]} == {"model"}

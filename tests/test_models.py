@@ -108,6 +108,33 @@ def test_broken_cards_are_named(tmp_path: Path) -> None:
         Card.read(MINI).verify(MINI, ["card.json"])
 
 
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "..", "C:\\x", "..\\x", ""])
+@pytest.mark.parametrize("place", ["files", "sha256", "edu"])
+def test_a_cards_files_stay_in_its_folder(tmp_path: Path, name: str, place: str) -> None:
+    """A name that leads out of the folder makes the card none, wherever on it the name is."""
+    given = {"name": "m", "revision": "1", "summary": "", "licence": "", "files": {"cpu-int8": ["a"]}, "sha256": {}}
+    changed = {
+        "files": {"files": {"cpu-int8": ["a", name]}},
+        "sha256": {"sha256": {name: "0" * 64}},
+        "edu": {"edu": {"files": {"cpu-int8": [name]}, "distance": []}},
+    }
+    (tmp_path / "card.json").write_text(json.dumps({**given, **changed[place]}))
+    with pytest.raises(CardError, match="no name of a file in its folder"):
+        Card.read(tmp_path)
+
+
+def test_links_out_of_a_models_folder_are_not_followed(tmp_path: Path) -> None:
+    """A file that is a link to elsewhere is refused, also where what it leads to is what the card says."""
+    folder = tmp_path / "mini"
+    shutil.copytree(MINI, folder)
+    (folder / "tokenizer.json").rename(tmp_path / "elsewhere.json")
+    (folder / "tokenizer.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(ModelError, match="leads out of the model's folder"):
+        load_model(folder)
+    (tmp_path / "mini2").symlink_to(folder)  # the folder itself may be one
+    Card.read(tmp_path / "mini2").verify(tmp_path / "mini2", ["encoder.int8.onnx"])
+
+
 def test_usable_cores_is_positive() -> None:
     """Affinity and quota give at least one core."""
     assert usable_cores() >= 1
