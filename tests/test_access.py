@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from laconic.compressors import Compressor
-from laconic.service.__main__ import main
+from laconic.service.__main__ import build
 from laconic.service.access import Table, may
 from laconic.service.app import create_app
 from laconic.service.keys import SCOPES, new, read
@@ -173,7 +173,8 @@ def test_without_keys_everything_else_is_as_with_them(compressor: Compressor) ->
 def test_the_command_makes_keys_with_scopes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`laconic key NAME --scope …` prints lines that admit it to just these, and `compress` where none is said."""
     for flags, scopes in (([], ["compress"]), (["--scope", "chat", "--scope", "admin"], ["chat", "admin"])):
-        assert main(["key", "team", *flags]) == 0
+        args = build().parse_args(["key", "team", *flags])
+        assert args.run(args, Settings()) == 0
         path = tmp_path / "keys.toml"
         path.write_text(capsys.readouterr().out)
         assert [k.scopes for k in read(path)] == [scopes]
