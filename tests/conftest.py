@@ -74,7 +74,7 @@ def free_port() -> int:
 def listening(app: ASGIApp, *, abort: bool = False, log_level: str = "warning") -> Iterator[str]:
     """The address of `app` while it runs on a free port of the loopback interface; `abort` ends it in mid-answer."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level=log_level))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, ws="none", log_level=log_level))
     with running(server, abort=abort):
         yield f"http://127.0.0.1:{port}"
 
