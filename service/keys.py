@@ -88,6 +88,8 @@ def read(path: Path) -> list[Key]:
         raise KeysError(f"{path}: not TOML in UTF-8") from None
     if len({k.name for k in found}) != len(found):
         raise KeysError(f"{path}: two keys have the same name")
+    if len({k.sha256 for k in found}) != len(found):  # whose scopes would hold?
+        raise KeysError(f"{path}: two names have the same key")
     return found
 
 

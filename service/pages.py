@@ -1,27 +1,33 @@
-"""The playground: one page for browsers at `/` and the files it is made of. No build step, nothing from outside."""
+"""Pages for browsers: the playground at `/`, the API at `/docs`, and their files. Nothing is from outside."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from fastapi import Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from .access import may
 
-FOLDER = Path(__file__).parent / "playground"
 KINDS = {
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-FILES = {p.name: p for p in FOLDER.iterdir() if p.suffix in KINDS}
+
+
+def files(folder: str) -> dict[str, Path]:
+    """A page's files by name, as they are at start: no path leads elsewhere."""
+    return {p.name: p for p in (Path(__file__).parent / folder).iterdir() if p.suffix in KINDS}
+
+
+FILES, VIEWER = files("playground"), files("viewer")
 HEADERS = {
     "content-security-policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+        "default-src 'self'; img-src 'self' data:; "  # pictures in the viewer's own style sheet
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
     ),
     "cache-control": "no-cache",  # after an upgrade the page and its files must be of one version
 }
@@ -31,7 +37,7 @@ HEADERS = {
 async def root(request: Request) -> Response:
     """The playground for who asks for HTML; JSON for everyone else."""
     if browser(request.headers.get("accept", "")):
-        answer = sent("index.html")
+        answer = sent(FILES, "index.html")
     else:
         root = request.app.state.laconic.settings.root_path
         answer = JSONResponse({"service": "laconic", "docs": f"{root}/docs", "compress": f"{root}/v1/compress"})
@@ -48,15 +54,20 @@ def openapi(request: Request) -> Response:
 
 @may.public.get("/docs", include_in_schema=False)
 async def docs() -> Response:
-    return get_swagger_ui_html(openapi_url="openapi.json", title="laconic")
+    """The API, to read and to try."""
+    return sent(VIEWER, "index.html")
+
+
+@may.public.get("/docs/{name}", include_in_schema=False)
+async def viewer(name: str) -> Response:
+    """A file of that page."""
+    return sent(VIEWER, name)
 
 
 @may.public.get("/playground/{name}", include_in_schema=False)
 async def file(name: str) -> Response:
-    """A file of the page, by its name: only what was in the folder at start, so no path leads elsewhere."""
-    if name not in FILES:
-        raise HTTPException(404)
-    return sent(name)
+    """A file of the playground."""
+    return sent(FILES, name)
 
 
 def browser(accept: str) -> bool:
@@ -65,6 +76,7 @@ def browser(accept: str) -> bool:
     return "text/html" in kinds and "application/json" not in kinds
 
 
-def sent(name: str) -> Response:
-    path = FILES[name]
+def sent(found: dict[str, Path], name: str) -> Response:
+    if (path := found.get(name)) is None:
+        raise HTTPException(404)
     return FileResponse(path, media_type=KINDS[path.suffix], headers=HEADERS)

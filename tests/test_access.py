@@ -23,7 +23,7 @@ from laconic.service.settings import Settings
 
 from .conftest import listening, serving, wait_until
 
-PUBLIC = {"/", "/livez", "/readyz", "/version", "/docs", "/openapi.json", "/playground/{name}"}
+PUBLIC = {"/", "/livez", "/readyz", "/version", "/docs", "/openapi.json", "/playground/{name}", "/docs/{name}"}
 
 
 def routes(app: FastAPI) -> Iterator[Any]:
@@ -68,7 +68,7 @@ def test_every_route_but_a_few_needs_a_key(guarded: tuple[str, FastAPI, Any]) ->
     seen = {}
     for route in routes(app):
         for method in sorted(getattr(route, "methods", None) or {"GET"}):
-            answer = httpx.request(method, address + route.path.replace("{name}", "style.css"))
+            answer = httpx.request(method, address + route.path.replace("{name}", "index.html"))
             seen[method, route.path] = answer.status_code
     assert {path for (_, path), status in seen.items() if status == 200} == PUBLIC
     assert {status for (_, path), status in seen.items() if path not in PUBLIC} <= {401, 404, 405}

@@ -145,6 +145,9 @@ def test_bad_key_files_are_named(tmp_path: Path) -> None:
     path.write_text(path.read_text() * 2)
     with pytest.raises(KeysError, match="same name"):
         read(path)
+    path.write_text(path.read_text().replace('"a"', '"b"', 1))
+    with pytest.raises(KeysError, match="same key"):
+        read(path)
 
 
 def test_a_keys_rate(tmp_path: Path) -> None:

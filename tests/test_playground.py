@@ -422,3 +422,40 @@ def test_pictures_are_small() -> None:
     """Every picture is in the docs, under 200 kB."""
     for name in PICTURES:
         assert (IMAGES / f"playground-{name}.png").stat().st_size < 200_000
+
+
+def test_the_apis_page_is_whole_without_anybody_else(browser: Any, visit: Open, url: str) -> None:
+    """`/docs` shows every operation and can try them, under the one policy, and has nothing from elsewhere."""
+    answer = httpx.get(f"{url}/docs")
+    assert (
+        answer.headers["content-security-policy"]
+        == httpx.get(f"{url}/playground/app.js").headers["content-security-policy"]
+    )
+    assert "<script>" not in answer.text
+    with browser.new_context() as context:
+        page, errors, asked = context.new_page(), [], []
+        page.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on("request", lambda r: asked.append(r.url))
+        page.set_default_timeout(20_000)
+        page.goto(f"{url}/docs")
+        page.locator(".opblock").first.wait_for()
+        operations = [v for path in httpx.get(f"{url}/openapi.json").json()["paths"].values() for v in path]
+        assert page.locator(".opblock").count() == len(operations)
+        page.locator("#operations-default-version_version_get .opblock-summary-control").click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        page.locator(".live-responses-table .response").first.wait_for()
+        assert httpx.get(f"{url}/version").json()["version"] in page.locator(".live-responses-table").text_content()
+        assert page.locator(".validator, img[src*=validator]").count() == 0
+    assert errors == []
+    assert [a for a in asked if not a.startswith((url, "data:"))] == []
+
+
+def test_an_apis_page_of_a_proxys_prefix(browser: Any, compressor: Any) -> None:
+    """Below a prefix the page finds its files and its description."""
+    with serving(Settings(root_path="/tools/laconic"), compressor) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}/tools/laconic/docs")
+        page.locator(".opblock").first.wait_for(timeout=20_000)
+        assert page.get_by_label("Servers").or_(page.locator(".servers select")).input_value() == "/tools/laconic"
