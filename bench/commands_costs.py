@@ -135,7 +135,7 @@ def growth(args: argparse.Namespace) -> int:
     (args.out / "growth.md").write_text(table(rows) + "\n")
     print(table(steep or rows[:5]))
     print(args.out / "growth.md")
-    figures = [[r.recipe, r.shape, r.exponent, max(r.seconds), r.silence] for r in rows]
+    figures = [[r.recipe, r.shape, round(r.exponent, 2), round(max(r.seconds), 3), round(r.silence, 3)] for r in rows]
     print(
         json.dumps({"rows": len(rows), "steep": [[r.recipe, r.shape, r.exponent] for r in steep], "figures": figures})
     )

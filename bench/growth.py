@@ -23,7 +23,7 @@ from laconic.models.fake_backend import FAKE_CARD, FAKE_LM
 from .shapes import SHAPES, Asked, Shape
 
 SLOW = 4.0  # seconds of one request after which no larger one is tried
-STEADY = 0.02  # seconds below which a time says nothing about growth
+STEADY = 0.05  # seconds below which a time says nothing about growth
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ Piece = tuple[tuple[int, ...], tuple[int, ...]]  # a word's token ids, and their
 
 _BLANK = re.compile(r"[ \n]")
 _SIGN = r"!-/:-@\[-`{-~"  # ASCII punctuation: each is a token of its own
+_CUT = re.compile(f"[{_SIGN}]")
 _IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"  # so are these, if the normalizer says so
 
 
@@ -52,10 +53,12 @@ def split(text: str) -> list[str]:
 
 
 def slices(text: str) -> Iterator[tuple[int, str]]:
-    """The text in runs that end before a blank, each with where it begins: no step holds the interpreter for long."""
+    """The text in runs that end before a blank or, where there is none for long, before a sign, each with where it
+    begins: no step holds the interpreter for long."""
     at = 0
     while len(text) - at > SLICE:
-        found = _BLANK.search(text, at + SLICE)
+        near = at + SLICE, at + 2 * SLICE
+        found = _BLANK.search(text, *near) or _CUT.search(text, *near) or _BLANK.search(text, near[0])
         if found is None:
             break
         checkpoint()
