@@ -44,12 +44,13 @@ LABEL org.opencontainers.image.title="laconic" \
       org.opencontainers.image.licenses="Apache-2.0"
 # a name for the number: some libraries ask whose process this is
 RUN groupadd --gid 10001 laconic && \
-    useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin laconic
+    useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin laconic && \
+    install --directory --owner 10001 --group 10001 --mode 700 /var/lib/laconic
 # the base has no bytecode and a read-only root cannot keep any: each start and each health check would compile
 RUN python -m compileall -q -x site-packages /usr/local/lib/python3.12
 COPY LICENSE NOTICE /usr/share/doc/laconic/
 COPY docker/health.py /opt/
-ENV PATH=/opt/laconic/bin:$PATH HOME=/tmp LACONIC_HOST=0.0.0.0
+ENV PATH=/opt/laconic/bin:$PATH HOME=/tmp XDG_STATE_HOME=/var/lib LACONIC_HOST=0.0.0.0
 WORKDIR /etc/laconic
 USER 10001:10001
 EXPOSE 8000

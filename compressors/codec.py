@@ -8,6 +8,7 @@ copied from another key opens as None.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import struct
 
 import numpy as np
@@ -142,4 +143,5 @@ def seal(key: bytes, value: bytes, secret: bytes) -> bytes:
 def unseal(key: bytes, sealed: bytes, secret: bytes) -> bytes | None:
     """The value, or None where it was not sealed by this secret for this key."""
     value = sealed[_SEAL:]
-    return value if sealed == seal(key, value, secret) else None
+    # in constant time: how far a forged seal agrees must not be measurable
+    return value if hmac.compare_digest(sealed, seal(key, value, secret)) else None

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from . import shell
 from .keys import SCOPES
-from .settings import Settings, load
+from .settings import Settings, SettingsError, load
 from .telemetry import logs
 
 N = TypeVar("N", int, float)
@@ -154,12 +152,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = {k: v for k, v in vars(args).items() if k in Settings.model_fields}
     try:
         settings = load(**given)
-    except ValidationError as e:
-        for problem in e.errors(include_input=False, include_url=False):
-            print(f"laconic: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        logs(settings.log_level, settings.log_format)
+        code: int = args.run(args, settings)
+    except SettingsError as e:
+        for line in str(e).splitlines():
+            print(f"laconic: {line}", file=sys.stderr)
         return USAGE
-    logs(settings.log_level, settings.log_format)
-    code: int = args.run(args, settings)
     return code
 
 

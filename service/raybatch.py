@@ -55,7 +55,7 @@ class Answers:
 
     def __init__(self, settings: Settings, folder: str, kind: str) -> None:
         # Ray gives an actor as many cores as it has lanes, not all of its machine's
-        self.compressor = make_compressor(settings.model_copy(update={"workers": lanes(settings)}))
+        self.compressor = make_compressor(settings.model_copy(update={"workers": lanes(settings)}), patient=True)
         self.compressor.warm()
         self.concurrency, self.folder, self.kind = settings.concurrency, Path(folder), kind
 

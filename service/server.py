@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 
 from .app import State, create_app
-from .certificates import Certificates
+from .certificates import Certificates, check
 from .connection import Connection
 from .crowd import Crowd, more_files
 from .door import Bounds, open_doors, where
@@ -131,8 +131,10 @@ class Inode:
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal; the exit code. Raises KeysError or ListenError before anything listens."""
+    """Serve until a signal; the exit code. Raises SettingsError, KeysError or ListenError before anything listens."""
     more_files()
+    if settings.tls_cert and settings.tls_key:
+        check(settings.tls_cert, settings.tls_key)
     sys.setswitchinterval(0.001)  # the event loop gets its turn between threads that tokenize and assemble
     app, code = create_app(settings), 0
     try:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, FilePath, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from .names import is_loopback
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 REDIS = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 UNUSABLE = (
@@ -21,6 +36,7 @@ UNUSABLE = (
 ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 ROOT = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+SECRET = 16  # bytes that a cache's secret has at least
 OURS = ("compress", "docs", "livez", "metrics", "openapi.json", "playground", "readyz", "v1", "version")
 
 
@@ -34,18 +50,40 @@ def config_file() -> Path:
     return Path(os.environ.get("LACONIC_CONFIG", "laconic.toml"))
 
 
+def state_folder() -> Path:
+    """Where this account keeps what is neither a setting nor can be made again: below `XDG_STATE_HOME`."""
+    base = Path(os.environ.get("XDG_STATE_HOME") or "")
+    if not base.is_absolute():  # as its specification has it
+        base = Path("~/.local/state").expanduser()
+    return base / "laconic"
+
+
 def joined(value: Any) -> Any:
     """A list, as a TOML file may have it, as one text; variables and flags have no other kind."""
     return ",".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
+def legible(path: Path) -> Path:
+    """A file that can be read now; raises ValueError, as a validator does."""
+    try:
+        path.read_bytes()
+    except OSError as e:
+        raise ValueError(f"the file cannot be read: {e.strerror}") from None
+    return path
+
+
 Listed = Annotated[str, BeforeValidator(joined)]
+Legible = Annotated[FilePath, AfterValidator(legible)]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be served by: a line for each, `setting NAME: why`, without what was given."""
 
 
 class Settings(BaseSettings):
     """One field, one flag, one variable: `max_documents` is `--max-documents` and `LACONIC_MAX_DOCUMENTS`."""
 
-    model_config = SettingsConfigDict(env_prefix="LACONIC_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LACONIC_", extra="forbid", env_ignore_empty=True)
 
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8000
@@ -78,9 +116,9 @@ class Settings(BaseSettings):
     batch_idle_seconds: Annotated[
         float, Field(gt=0, le=86_400, description="the same for POST /v1/compress/batch, which its client paces")
     ] = 600.0
-    api_keys_file: Annotated[Path | None, Field(description="TOML file of API keys; without one, anyone may ask")] = (
-        None
-    )
+    api_keys_file: Annotated[
+        Legible | None, Field(description="TOML file of API keys; without one, anyone may ask")
+    ] = None
     admin_without_keys: Annotated[
         bool, Field(description="without API keys, whoever reaches the service is admin; else only on loopback")
     ] = False
@@ -92,8 +130,8 @@ class Settings(BaseSettings):
         Listed, Field(description="origins whose pages may call the API, commas between; * any; none: no page may")
     ] = ""
     root_path: Annotated[str, Field(description="prefix that a proxy shows the service under, such as /laconic")] = ""
-    tls_cert: Annotated[Path | None, Field(description="certificate chain, PEM: serve TLS")] = None
-    tls_key: Annotated[Path | None, Field(description="the certificate's private key, PEM")] = None
+    tls_cert: Annotated[Legible | None, Field(description="certificate chain, PEM: serve TLS")] = None
+    tls_key: Annotated[Legible | None, Field(description="the certificate's private key, PEM")] = None
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="serve /metrics here instead of on the main port")
     ] = None
@@ -107,8 +145,8 @@ class Settings(BaseSettings):
     )
     cache_shared: Annotated[bool, Field(description="one cache for all API keys instead of one each")] = False
     cache_secret_file: Annotated[
-        FilePath | None,
-        Field(description="secret that names tenants and seals values; the same for all who share a Redis"),
+        Legible | None,
+        Field(description="secret that seals values in Redis, the same for all who share it; without: one made here"),
     ] = None
     latents: Annotated[Literal["float16", "int8"], Field(description="how latents are kept, and so answered")] = (
         "float16"
@@ -122,7 +160,7 @@ class Settings(BaseSettings):
         Field(description="OpenAI-compatible service, with its /v1, that POST /v1/chat/completions passes chats on to"),
     ] = None
     upstream_key_file: Annotated[
-        FilePath | None,
+        Legible | None,
         Field(description="file of the key sent there; without one, and without API keys here, the caller's own"),
     ] = None
     upstream_chats: Annotated[
@@ -155,6 +193,21 @@ class Settings(BaseSettings):
             raise ValueError(UNUSABLE) from None
         return url
 
+    @field_validator("cache_secret_file")
+    @classmethod
+    def _secret(cls, path: Path | None) -> Path | None:
+        if path and len(path.read_bytes().strip()) < SECRET:
+            raise ValueError(f"the file must hold {SECRET} bytes or more: openssl rand -hex 32 makes such")
+        return path
+
+    @field_validator("upstream_key_file")
+    @classmethod
+    def _key(cls, path: Path | None) -> Path | None:
+        held = path.read_bytes().strip() if path else b"key"
+        if not held or not held.isascii() or b"\n" in held:
+            raise ValueError("the file must hold one line of ASCII, the key")
+        return path
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, listed: str) -> str:
@@ -183,10 +236,20 @@ class Settings(BaseSettings):
     @field_validator("upstream_url")
     @classmethod
     def _upstream(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "http://none")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(url or "http://none")
+            is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # its text may repeat the URL
+            is_usable = False
+        if not is_usable or parts.query or parts.fragment:
             raise ValueError("an upstream's URL is http(s)://host[:port]/path, most often with /v1 at its end")
         return url
+
+    @model_validator(mode="after")
+    def _pair(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both, or neither")
+        return self
 
     @property
     def is_near(self) -> bool:
@@ -219,5 +282,23 @@ class Settings(BaseSettings):
 
 
 def load(**flags: Any) -> Settings:
-    """Settings with `flags` (None means not given) over environment over file; raises pydantic's ValidationError."""
-    return Settings(**{k: v for k, v in flags.items() if v is not None})
+    """Settings with `flags` (None means not given) over environment over file; raises SettingsError."""
+    try:
+        found = Settings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as e:
+        lines = []
+        for problem in e.errors(include_input=False, include_url=False):
+            why = problem["msg"].removeprefix("Value error, ")
+            name = ".".join(map(str, problem["loc"]))
+            lines.append(f"setting {name}: {why}" if name else f"settings: {why}")
+        raise SettingsError("\n".join(lines)) from None
+    except tomllib.TOMLDecodeError as e:
+        raise SettingsError(f"settings: {config_file()}: not TOML: {e}") from None
+    except (OSError, UnicodeDecodeError) as e:
+        cause = e.strerror if isinstance(e, OSError) else "not UTF-8"
+        raise SettingsError(f"settings: {config_file()}: {cause}") from None
+    for name in ("models_dir", "readers_dir"):
+        folder: Path | None = getattr(found, name)
+        if folder is not None and not folder.is_dir():
+            raise SettingsError(f"setting {name}: {folder} is not a folder")
+    return found

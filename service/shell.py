@@ -36,7 +36,9 @@ def serve(args: argparse.Namespace, settings: Settings) -> int:
 
     try:
         return run(settings)
-    except (KeysError, ListenError) as e:
+    except KeysError as e:
+        return fail(f"setting api_keys_file: {e}", 2)
+    except ListenError as e:
         return fail(str(e))
     except ImportError as e:  # what a setting asked for comes with an extra
         return fail(f"{e}: traces need pip install 'laconic[cpu,otel]'")
@@ -68,7 +70,7 @@ def batch(args: argparse.Namespace, settings: Settings) -> int:
         if args.ray is not None:
             total, failed = by_ray(args, settings)
         else:
-            with closing(make_compressor(settings)) as compressor:
+            with closing(make_compressor(settings, patient=True)) as compressor:
                 compressor.warm()
                 total, failed = run(compressor, args.source, args.target, settings.concurrency)
     except (BatchError, ModelError, OSError) as e:
@@ -98,7 +100,7 @@ def warm(args: argparse.Namespace, settings: Settings) -> int:
             f"--recipe {args.recipe}: known and cached are {', '.join(n for n in RECIPES if RECIPES[n].scores)}", 2
         )
     try:
-        with closing(make_compressor(settings)) as compressor:
+        with closing(make_compressor(settings, patient=True)) as compressor:
             compressor.warm()
             store = compressor.store
             assert isinstance(store, Tiers) and store.remote is not None

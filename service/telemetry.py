@@ -130,13 +130,20 @@ class JsonLines(logging.Formatter):
 
 
 def logs(level: str, style: str) -> None:
-    """Set up the process's logging: `style` is text or json."""
+    """Set up the process's logging: `style` is text or json.
+
+    Libraries are heard from `warning` on: below, HTTP clients log whole URLs and headers, credentials included
+    (encode/httpx#2760).
+    """
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonLines() if style == "json" else text)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level="ERROR" if level == "error" else "WARNING", handlers=[handler], force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level.upper())
 
 
+OURS = ("laconic", "uvicorn")
 STEP = 10  # milliseconds in which callers are told times
 
 

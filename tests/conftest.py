@@ -26,6 +26,14 @@ hypothesis.settings.register_profile("laconic", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("laconic")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a process keeps for its account is kept elsewhere than in the developer's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 # files of tests, longest first
 LONGEST = ("test_training", "test_raybatch", "test_scaleout", "test_llmlingua1", "test_profiles", "test_playground")
 

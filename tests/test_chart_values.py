@@ -212,6 +212,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "give redis.external.url, or redis.external.existingSecret",
     ),
     ({"redis": {"mode": "bundled"}, "networkPolicy": {"enabled": False}}, "only the network policy keeps others out"),
+    ({"redis": {"mode": "bundled"}}, "redis.mode is bundled: secrets.cache.existingSecret must name a Secret"),
+    ({"redis": {"mode": "external", "external": {"url": "redis://r"}}}, "redis.mode is external: secrets.cache"),
     ({"models": {"source": "claim"}}, "models.claim.name must be a PersistentVolumeClaim"),
     ({"models": DOWNLOAD}, "models.download.url and models.download.sha256 must be given"),
     ({"models": {"source": "download", "download": {"url": "http://e", "sha256": SUM}}}, "at '/models/download/url'"),

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import ValidationError
 
-from laconic.service.settings import load
+from laconic.service.settings import SettingsError, load
 
 from .conftest import free_port, wait_until
 
@@ -171,5 +170,5 @@ def test_settings_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = load(port="3333", host=None)
     assert (found.port, found.concurrency, found.max_documents, found.host) == (3333, 4, 5, "127.0.0.1")
     file.write_text("prot = 1\n")
-    with pytest.raises(ValidationError, match="prot"):
+    with pytest.raises(SettingsError, match="prot"):
         load()

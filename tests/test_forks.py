@@ -246,8 +246,8 @@ def test_redis_is_reached_from_both_sides_of_a_fork(tmp_path: Path) -> None:
     """The child reads what the parent wrote, on a connection of its own, and ends; the parent's goes on working."""
     server = RedisServer(tmp_path, free_port())
     script = """
-from laconic.service.cache import remote
-remote.READ = remote.CONNECT = 5.0  # a busy machine is not a Redis that is away
+from laconic.service.cache import links, remote
+remote.READ = links.CONNECT = 5.0  # a busy machine is not a Redis that is away
 local = LocalClient(workers=1, cache_bytes=0, redis_url=sys.argv[1])
 def settled(more):
     found = ask(more)

@@ -20,6 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from laconic.service.cache.secret import own_file
 from laconic.service.settings import Settings
 
 from . import rehearse, scratch_engine
@@ -274,11 +275,12 @@ def test_compose_gives_nobody_more_than_needed() -> None:
     for name, service in COMPOSE["services"].items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and "/tmp" in service["tmpfs"]
         assert service["security_opt"] == ["no-new-privileges:true"]
-        assert not service.get("privileged") and not service.get("cap_add") and "volumes" not in service
+        assert not service.get("privileged") and not service.get("cap_add")
         if name in OURS:
+            assert service["volumes"] == ["state:/var/lib/laconic"]
             assert all(p.startswith("127.0.0.1:") and p.endswith(f":{Settings().port}") for p in service["ports"])
     redis = COMPOSE["services"]["redis"]
-    assert "ports" not in redis and redis["user"] and redis["networks"] == ["cache"]
+    assert "ports" not in redis and "volumes" not in redis and redis["user"] and redis["networks"] == ["cache"]
     assert COMPOSE["networks"]["cache"]["internal"]
 
 
@@ -297,6 +299,16 @@ def test_compose_starts_what_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
         assert float(service["stop_grace_period"].rstrip("s")) > made.drain_seconds + made.grace_seconds
     assert COMPOSE["services"]["laconic-gpu"]["profiles"] == ["gpu"]
     assert "profiles" not in COMPOSE["services"]["laconic"]
+
+
+def test_services_of_compose_share_the_secret_they_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volume lies where the image's user keeps what it makes; a new volume is that user's, as the folder is."""
+    for target in ("cpu", "gpu"):
+        monkeypatch.setenv("XDG_STATE_HOME", environment(STAGES, target, PATH="")["XDG_STATE_HOME"])
+        for name in OURS:
+            assert COMPOSE["services"][name]["volumes"] == [f"{next(iter(COMPOSE['volumes']))}:{own_file().parent}"]
+        runs = " ".join(s.text for stage in lineage(STAGES, target) for s in stage.steps if s.word == "RUN")
+        assert f"--owner 10001 --group 10001 --mode 700 {own_file().parent}" in runs
 
 
 def test_redis_of_compose_forgets_rather_than_grows() -> None:

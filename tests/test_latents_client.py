@@ -250,7 +250,6 @@ import sys
 sys.modules.update(dict.fromkeys(["numpy", "torch", "safetensors", "transformers"]))  # importing them raises
 from laconic.client.latents import read_safetensors, sglang_body, vllm_chat_part, vllm_completion
 
-from .needs import RANK, TORCH
 for t in read_safetensors(sys.stdin.buffer.read()).tensors.values():
     print(len(str((sglang_body(t), vllm_chat_part(t), vllm_completion("m", t, t)))) > 1000)
 """

@@ -14,6 +14,7 @@ from laconic.compressors import Compressor
 from laconic.models import Work
 from laconic.service.__main__ import main
 from laconic.service.cache import Lru, Remote, Tiers
+from laconic.service.cache.secret import find_secret
 from laconic.service.handle import answer
 
 from .conftest import free_port
@@ -34,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 def hits(url: str, key: str, recipe: str = "late.v1") -> int:
     """Segments another process finds in Redis, for a question nobody asked before."""
-    opened = Compressor(store=Tiers(Lru(0), Remote(url, 100)))
+    opened = Compressor(store=Tiers(Lru(0), Remote(url, 100), secret=find_secret(None)))
     body = {"query": "who built it?", "documents": [{"text": t} for t in TEXTS], "budget": {"rate": 0.4}}
     try:
         answer(opened, CompressRequest.model_validate({**body, "recipe": recipe}), "x", Work(key=key))
@@ -53,10 +54,7 @@ def test_a_warm_corpus_needs_no_encoder(server: RedisServer, tmp_path: Path) -> 
     assert "5 documents, 5 segments: 0 were there, 1" in first.stdout.decode()
     assert hits(server.url, "search") == len(TEXTS)
     assert hits(server.url, "another") == 0
-    for _ in range(3):
-        again = run("warm", str(corpus), "--redis-url", server.url, "--key", "search")
-        if b"Redis failed" not in again.stderr:  # a read of more than its 50 ms, on a machine with other work
-            break
+    again = run("warm", str(corpus), "--redis-url", server.url, "--key", "search")
     assert "5 segments: 5 were there, 0 values written" in again.stdout.decode()
 
 
@@ -90,8 +88,8 @@ def test_a_batch_leaves_what_it_has_made(server: RedisServer, tmp_path: Path, mo
 
     monkeypatch.setattr(Remote, "put", noted)
     monkeypatch.setattr(Remote, "_write", late)
-    for name in ("READ", "CONNECT", "WRITE"):
-        monkeypatch.setattr(f"laconic.service.cache.remote.{name}", 10.0)  # whatever else the machine does
+    for name in ("remote.PATIENT", "links.CONNECT", "remote.WRITE"):
+        monkeypatch.setattr(f"laconic.service.cache.{name}", 10.0)  # whatever else the machine does
     source = tmp_path / "in.jsonl"
     rows = [{"query": "who built it?", "documents": [{"text": t}], "recipe": "late.v1"} for t in TEXTS]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))

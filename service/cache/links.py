@@ -28,7 +28,7 @@ def connect(url: str, seconds: float) -> Any:
     scheme, _, rest = url.partition("://")
     base, _, kind = scheme.partition("+")
     # one short try: the breaker, not the client, decides what to do about a failure
-    connecting, answering = (TLS, max(seconds, ANSWER)) if base == "rediss" else (CONNECT, seconds)
+    connecting, answering = (TLS, max(seconds, ANSWER)) if base == "rediss" else (max(CONNECT, seconds / 2), seconds)
     common: dict[str, Any] = {"socket_connect_timeout": connecting, "socket_timeout": answering}
     # RESP 2: old servers and most proxies know no HELLO, and nothing here needs more
     common |= {"socket_keepalive": True, "protocol": 2}

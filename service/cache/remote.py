@@ -29,6 +29,7 @@ from .links import connect, secrets_in, told
 log = logging.getLogger("laconic.cache")
 T = TypeVar("T")
 READ, WRITE = 0.05, 1.0  # seconds; who waits for a read waits no longer, connecting included
+PATIENT = 2.0  # the same where nobody waits for one answer
 CHUNK, LARGE = 64, 8  # keys of one MGET; of latents, which are some hundred times as large
 QUEUE = 64 * 1024 * 1024  # bytes waiting to be written
 PIPELINE, PIPELINE_BYTES = 128, 256 * 1024  # of one write
@@ -39,8 +40,8 @@ Observe = Callable[[str, float], None]
 class Remote:
     """Values in Redis by full key; `get` and `put` are for threads and return in bounded time."""
 
-    def __init__(self, url: str, ttl: int, prefix: str = "laconic") -> None:
-        self._url, self.ttl = url, ttl
+    def __init__(self, url: str, ttl: int, prefix: str = "laconic", *, patient: bool = False) -> None:
+        self._url, self.ttl, self._read = url, ttl, PATIENT if patient else READ
         self._secrets, self._probe = secrets_in(url), f"{prefix}:probe".encode()  # a key that an ACL lets us read
         self.observe: Observe = lambda op, seconds: None  # whoever measures sets it
         self._closed = False
@@ -59,7 +60,7 @@ class Remote:
 
     def _open(self) -> None:
         # operations are ended by their sockets, never cancelled: redis-py leaves a connection open where one is
-        self.client, self.writer = connect(self._url, READ), connect(self._url, WRITE)
+        self.client, self.writer = connect(self._url, self._read), connect(self._url, WRITE)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cache", daemon=True)
         self._wake = asyncio.Event()
@@ -98,7 +99,7 @@ class Remote:
         out: list[bytes | None] = []
         size = LARGE if keys and b":latents:" in keys[0] else CHUNK
         for at in range(0, len(keys), size):
-            found = self._try("get", self._mget(keys[at : at + size]), READ)
+            found = self._try("get", self._mget(keys[at : at + size]), self._read)
             if found is None:
                 break
             out += found
@@ -252,7 +253,7 @@ class Remote:
                     self._queue.clear()
                     self._queued = 0
                 self.breaker.probing = True
-                if await self._guarded("probe", self._mget([self._probe]), READ) is not None:
+                if await self._guarded("probe", self._mget([self._probe]), self._read) is not None:
                     log.warning("redis is back")
 
     async def _flush(self, pattern: str) -> int:

@@ -16,6 +16,7 @@ from laconic.models import current
 
 from .lru import Lru
 from .remote import Remote
+from .secret import find_secret
 
 if TYPE_CHECKING:
     from laconic.service.settings import Settings
@@ -132,17 +133,17 @@ def glob(text: str) -> str:
     return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
 
 
-def open_store(settings: Settings) -> Tiers | None:
-    """The store the settings ask for; None where caching is off."""
+def open_store(settings: Settings, *, patient: bool = False) -> Tiers | None:
+    """The store the settings ask for; None where caching is off. A `patient` one waits for Redis if need be."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else None
     if not settings.cache_bytes and not url:
         return None
-    secret = settings.cache_secret_file.read_bytes().strip() if settings.cache_secret_file else b""
-    remote = Remote(url, settings.cache_ttl_seconds, settings.cache_prefix) if url else None
+    remote = Remote(url, settings.cache_ttl_seconds, settings.cache_prefix, patient=patient) if url else None
+    secret = find_secret(settings.cache_secret_file) if remote else b""
     return Tiers(
         Lru(settings.cache_bytes),
         remote,
         prefix=settings.cache_prefix,
-        secret=secret[:64],
+        secret=secret,
         shared=settings.cache_shared,
     )

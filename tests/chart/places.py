@@ -121,7 +121,8 @@ SECOND = [
     Place("fullnameOverride", "chosen", "Deployment metadata name"),
     Place("redis.mode", "external", f"{N} egress 1 ports 0 port", 6381),
     Place("redis.external.url", "redis://r:6381/1", f"{C} env 0 value"),
-    Place("redis.external.caSecret", "s-ca", f"{D} volumes 2 secret secretName"),
+    Place("redis.external.caSecret", "s-ca", f"{D} volumes 3 secret secretName"),
+    Place("secrets.cache.existingSecret", "s-cache", f"{D} volumes 2 secret secretName"),
     Place("networkPolicy.redis", {"ports": [6381], "to": PEERS}, f"{N} egress 1 to", PEERS),
     Place("models.source", "claim", "ConfigMap data LACONIC_MODELS_DIR", "/models"),
     Place("models.claim.name", "weights", f"{D} volumes 1 persistentVolumeClaim claimName"),
@@ -151,6 +152,7 @@ SECOND = [
 ]
 THIRD = [
     Place("redis.mode", "external", f"{C} env 0 name", "LACONIC_REDIS_URL"),
+    Place("secrets.cache.existingSecret", "s-cache", f"{D} volumes 1 secret secretName"),
     Place("redis.external.existingSecret", "s-url", f"{C} env 0 valueFrom secretKeyRef name"),
     Place("redis.external.key", "address", f"{C} env 0 valueFrom secretKeyRef key"),
     Place("autoscaling.kind", "hpa", "HorizontalPodAutoscaler spec scaleTargetRef name", "rel-laconic"),

@@ -15,6 +15,7 @@ SECRETS = {
     "upstream": {"existingSecret": "upstream"},
     "tls": {"existingSecret": "certificate"},
 }
+SEAL = {"cache": {"existingSecret": "seal"}}
 UPSTREAM = {"upstream_url": "https://llm.example/v1"}
 SCENARIOS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -26,16 +27,21 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "topologySpread": [],
         "shutdown": {"preStopSeconds": 0},
     },
-    "redis-bundled": {"redis": {"mode": "bundled"}},
+    "redis-bundled": {"redis": {"mode": "bundled"}, "secrets": SEAL},
     "redis-bundled-password": {
         "redis": {"mode": "bundled", "bundled": {"existingSecret": "redis", "key": "secret-word"}},
+        "secrets": SEAL,
         "networkPolicy": {"enabled": False},
     },
     "redis-external-url": {
         "redis": {"mode": "external", "external": {"url": "rediss://cache.example:6380/2", "caSecret": "authority"}},
+        "secrets": SEAL,
         "networkPolicy": {"redis": {"ports": [6380], "to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}},
     },
-    "redis-external-secret": {"redis": {"mode": "external", "external": {"existingSecret": "redis"}}},
+    "redis-external-secret": {
+        "redis": {"mode": "external", "external": {"existingSecret": "redis"}},
+        "secrets": SEAL,
+    },
     "hpa": {"autoscaling": {"kind": "hpa", "waitSeconds": 0.5}, "monitoring": {"monitor": "ServiceMonitor"}},
     "keda": {
         "autoscaling": {"kind": "keda", "keda": {"prometheus": "http://prometheus:9090", "authentication": "prom"}},
@@ -77,7 +83,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
             {"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": {"secretKeyRef": {"name": "otlp", "key": "headers"}}}
         ],
     },
-    "no-user": {"user": None, "redis": {"mode": "bundled", "bundled": {"user": None}}},
+    "no-user": {"user": None, "secrets": SEAL, "redis": {"mode": "bundled", "bundled": {"user": None}}},
     "crowded": {
         "nameOverride": "squeeze",
         "image": {"tag": "1.2.3", "digest": f"sha256:{SUM}", "pullSecrets": ["registry"]},

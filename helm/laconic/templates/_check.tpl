@@ -29,6 +29,9 @@
 {{- if and (eq $v.redis.mode "bundled") (not $v.redis.bundled.existingSecret) (not $v.networkPolicy.enabled) -}}
 {{- fail "redis.mode is bundled: without redis.bundled.existingSecret only the network policy keeps others out; leave networkPolicy.enabled" -}}
 {{- end -}}
+{{- if and (ne $v.redis.mode "none") (not $v.secrets.cache.existingSecret) -}}
+{{- fail (printf "redis.mode is %s: secrets.cache.existingSecret must name a Secret that seals what is in Redis, else who can write there changes answers; openssl rand -hex 32 makes its %s" $v.redis.mode $v.secrets.cache.key) -}}
+{{- end -}}
 {{- if and (eq $v.models.source "claim") (not $v.models.claim.name) -}}
 {{- fail "models.source is claim: models.claim.name must be a PersistentVolumeClaim" -}}
 {{- end -}}
