@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -125,6 +126,8 @@ class Pairs:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        named = signature(model.forward).parameters
+        self.cached = "cache" if "cache" in named else "past_key_values"  # see models/causal.py
 
     def __call__(self, ids: Any, attention_mask: Any, past_key_values: Any, use_cache: bool) -> Any:
         from transformers import DynamicCache
@@ -132,7 +135,7 @@ class Pairs:
         cache = DynamicCache()
         for n, (keys, values) in enumerate(past_key_values or ()):
             cache.update(keys, values, n)
-        found = self.model(ids, attention_mask=attention_mask, past_key_values=cache, use_cache=use_cache)
+        found = self.model(ids, attention_mask=attention_mask, use_cache=use_cache, **{self.cached: cache})
         found.past_key_values = [(layer.keys, layer.values) for layer in cache.layers]
         return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,8 @@ class CausalBackend:
     def __init__(self, card: Card, model: Any) -> None:
         self.card, self.model, self.device = card, model.eval(), model.device
         config = model.config.get_text_config(decoder=True)
+        # transformers 5.24 calls it `cache`, and what it was called until then goes with 5.40
+        self.cached = "cache" if "cache" in signature(self.model.forward).parameters else "past_key_values"
         self.positions: int | None = getattr(config, "max_position_embeddings", None)
         self.shape = config.num_hidden_layers, config.num_attention_heads
         self.together = self.device.type != "cpu"
@@ -149,7 +152,8 @@ class CausalBackend:
     def _read(self, before: tuple[int, ...]) -> Past:
         # without the config: a cache that forgets what slid out of a window could not be shared
         cache = DynamicCache()
-        found = self.model(torch.tensor([before], device=self.device), past_key_values=cache, logits_to_keep=1)
+        ids = torch.tensor([before], device=self.device)
+        found = self.model(ids, **{self.cached: cache}, logits_to_keep=1)
         return Past([(x.keys, x.values) for x in cache.layers], found.logits[0, -1], len(before))
 
     def _score(self, batch: Sequence[LossInput], past: Past | None) -> list[LossOutput]:
@@ -167,7 +171,7 @@ class CausalBackend:
             more["position_ids"] = (known + at - pads).clamp(min=0)
         found = self.model(
             ids,
-            past_key_values=past.cache(len(rows)) if past else None,
+            **{self.cached: past.cache(len(rows)) if past else None},
             use_cache=past is not None,
             output_attentions=True,
             logits_to_keep=max(map(len, tails)) + 1,
