@@ -51,7 +51,8 @@ class Door(socket.socket):
     """A listening socket for asyncio that makes room for whom it lets in, or turns away whom there is no room for."""
 
     def __init__(self, family: int, crowd: Crowd, *, secure: bool = False) -> None:
-        super().__init__(family, socket.SOCK_STREAM)
+        # asyncio lets small answers go at once where the protocol is named, else they wait 40 ms for Nagle's algorithm
+        super().__init__(family, socket.SOCK_STREAM, 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP)
         self.crowd, self.secure = crowd, secure
         self._taken, self._spare = 0, os.open(os.devnull, os.O_RDONLY)
 

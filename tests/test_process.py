@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -238,6 +239,34 @@ def test_sockets_left_behind_are_replaced(tmp_path: Path) -> None:
         open_doors(Settings(uds=tmp_path / "f"), crowd())
     with pytest.raises(ListenError, match="No such file"):
         open_doors(Settings(uds=tmp_path / "none" / "s"), crowd())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_small_answers_go_at_once(host: str) -> None:
+    """Connections have TCP_NODELAY: an answer in two writes does not wait 40 ms for the client's acknowledgement."""
+    if host == "::1" and not socket.has_ipv6:
+        pytest.skip("no IPv6 on this machine")
+
+    async def seen() -> int:
+        (door, *others) = open_doors(Settings(host=host, port=0), Crowd(100, 30.0))
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def came(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            option = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            found.set_result(option)
+            writer.close()
+
+        for other in others:
+            other.close()
+        async with await asyncio.start_server(came, sock=door):
+            _, writer = await asyncio.open_connection(*door.getsockname()[:2])
+            writer.close()
+            return await asyncio.wait_for(found, 10)
+
+    try:
+        assert asyncio.run(seen()) != 0
+    except ListenError as e:
+        pytest.skip(str(e))
 
 
 def test_a_port_that_is_taken_is_named() -> None:
