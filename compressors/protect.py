@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from laconic.models.recent import remembered
+from laconic.models.work import checkpoint
 
 from .heads import cycles
 from .types import Units
 
+WINDOW, LONGEST = 32_768, 12_288  # characters searched at once, and beyond: no match of what follows is longer
 FENCE = re.compile(r"[ \t]*(```|~~~)")  # at the beginning of a line
 _ROW = re.compile(r"^[ \t]{0,8}(\|[^\n]{1,4000}\|)[ \t]*$", re.M)
 _LINK = re.compile(
@@ -48,46 +51,65 @@ def unbroken(text: str, *, names: bool = False) -> np.ndarray:
 @remembered
 def _marked(text: str) -> np.ndarray:
     """Links, tags, rows, code, quantities."""
-    found: list[tuple[int, int]] = []
-    if "](" in text:
-        found += [m.span() for m in _LINK.finditer(text)]
-    if "<" in text:
-        found += [m.span() for m in _TAG.finditer(text)]
-    if "|" in text:
-        found += [m.span(1) for m in _ROW.finditer(text)]
-    if "```" in text or "~~~" in text:
-        found += fenced(text)
-    found += [m.span() for m in _QUANTITY.finditer(text)]
+    found = [
+        *(spans(_LINK, text) if "](" in text else ()),
+        *(spans(_TAG, text) if "<" in text else ()),
+        *(spans(_ROW, text, 1) if "|" in text else ()),
+        *(fenced(text) if "```" in text or "~~~" in text else ()),
+        *spans(_QUANTITY, text),
+    ]
     return merged(found)
 
 
 @remembered
 def _named(text: str) -> np.ndarray:
     """The same and names."""
-    found = [(a, b) for a, b in _marked(text).tolist()]
-    return merged(found + [m.span() for m in _NAME.finditer(text) if not _JOINED.fullmatch(m[0])])
+    return merged([_marked(text), *spans(_NAME, text, but=_JOINED)])
 
 
-def fenced(text: str) -> list[tuple[int, int]]:
-    """The lines of fenced code, fences included."""
-    out, inside, at = [], False, 0
-    for line in text.splitlines(keepends=True):
-        fence = FENCE.match(line) is not None
-        if inside or fence:
-            out.append((at + len(line) - len(line.lstrip()), at + len(line)))
-        inside, at = inside != fence, at + len(line)
+def spans(pattern: re.Pattern[str], text: str, group: int = 0, but: re.Pattern[str] | None = None) -> list[np.ndarray]:
+    """Where a pattern matches, unless `but` matches all of it, by windows; int64 [N, 2] each.
+
+    A search of a long text in one go would hold the interpreter for as long: nobody else's turn would come.
+    """
+    at, out = 0, []
+    while at < len(text):
+        checkpoint()
+        stop = min(len(text), at + WINDOW + LONGEST)
+        flat: list[int] = []
+        for m in pattern.finditer(text, at, stop):
+            if m.start() >= at + WINDOW:
+                break
+            # one that reaches the stop was cut there, or seemed to end
+            match = pattern.match(text, m.start()) if m.end() == stop < len(text) else m
+            if match and not (but and but.fullmatch(match[0])):
+                flat += match.span(group)
+        out.append(np.array(flat, np.int64).reshape(-1, 2))
+        at = max(at + WINDOW, flat[-1] if flat else 0)
     return out
 
 
-def merged(found: list[tuple[int, int]]) -> np.ndarray:
+def fenced(text: str) -> list[np.ndarray]:
+    """The lines of fenced code, fences included; int64 [N, 2] each."""
+    flat: list[int] = []
+    inside, at = False, 0
+    for line in text.splitlines(keepends=True):
+        fence = FENCE.match(line) is not None
+        if inside or fence:
+            flat += (at + len(line) - len(line.lstrip()), at + len(line))
+        inside, at = inside != fence, at + len(line)
+    return [np.array(flat, np.int64).reshape(-1, 2)]
+
+
+def merged(found: Sequence[np.ndarray]) -> np.ndarray:
     """Ranges in order, those that overlap as one; int64 [N, 2]."""
-    out: list[list[int]] = []
-    for start, end in sorted(found):
-        if out and start < out[-1][1]:
-            out[-1][1] = max(out[-1][1], end)
-        else:
-            out.append([start, end])
-    return np.array(out, np.int64).reshape(-1, 2)
+    ranges = np.concatenate([np.zeros((0, 2), np.int64), *found])
+    ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
+    if not len(ranges):
+        return ranges
+    reach = np.maximum.accumulate(ranges[:, 1])
+    first = np.flatnonzero(np.append(True, ranges[1:, 0] >= reach[:-1]))
+    return np.stack([ranges[first, 0], np.maximum.reduceat(ranges[:, 1], first)], 1)
 
 
 def breaking(starts: np.ndarray, ranges: np.ndarray) -> np.ndarray:

@@ -26,7 +26,12 @@ BATCH = 10_000  # words that the tokenizer gets at once
 Piece = tuple[tuple[int, ...], tuple[int, ...]]  # a word's token ids, and their spans one after the other
 
 _BLANK = re.compile(r"[ \n]")
-_SIGN = r"!-/:-@\[-`{-~"  # ASCII punctuation: each is a token of its own
+# punctuation of ASCII and, in every version of Unicode, of others: each is a token of its own
+_SIGN = (
+    r"!-/:-@\[-`{-~\xa1\xab\xb7\xbb\xbf\u060c\u061b\u061f\u06d4\u0964\u0965\u2010-\u2027\u2030-\u2043\u2045-\u2051\u2053-\u205e"
+    r"\u3001-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff03\uff05-\uff0a\uff0c-\uff0f\uff1a\uff1b\uff1f\uff20\uff3b-\uff3d\uff3f\uff5b"
+    r"\uff5d\uff5f-\uff65"
+)
 _CUT = re.compile(f"[{_SIGN}]")
 _IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"  # so are these, if the normalizer says so
 
@@ -55,6 +60,7 @@ def split(text: str) -> list[str]:
 def slices(text: str) -> Iterator[tuple[int, str]]:
     """The text in runs that end before a blank or, where there is none for long, before a sign, each with where it
     begins: no step holds the interpreter for long."""
+    checkpoint()
     at = 0
     while len(text) - at > SLICE:
         near = at + SLICE, at + 2 * SLICE

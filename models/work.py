@@ -61,6 +61,8 @@ class Work:
             raise DeadlineExceeded
 
 
+TURN, ASIDE = 0.02, 0.0002  # seconds between two turns of others, and how long one steps aside for them
+_turns = threading.local()
 current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
@@ -68,9 +70,16 @@ def checkpoint() -> None:
     """Where host work looks up: raises Cancelled or DeadlineExceeded of the `current` work, if there is any.
 
     Whatever can take longer than a few milliseconds calls it between its steps; a lane does so between forwards.
+
+    Others get their turn here too: a thread that goes in and out of native code every few microseconds takes the
+    interpreter's lock back before whoever waits for it has woken, and keeps an event loop waiting for half a second.
     """
     if (work := current.get()) is not None:
         work.check()
+        now = time.monotonic()
+        if now - getattr(_turns, "last", -math.inf) > TURN:
+            time.sleep(ASIDE)
+            _turns.last = time.monotonic()
 
 
 def tenant() -> str:

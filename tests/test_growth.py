@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from laconic.bench.growth import made, request
 from laconic.bench.shapes import PROSE, SHAPES, Asked
-from laconic.compressors import Budget, Compressor, Document, InvalidRequest, Keep, Parts, Pipeline, Request
+from laconic.compressors import Budget, Compressor, Document, InvalidRequest, Keep, Parts, Pipeline, Request, protect
 from laconic.compressors.content.detect import detect, unfenced
 from laconic.compressors.content.markdown_blocks import blocks
 from laconic.compressors.forced import Forcing
@@ -29,7 +29,11 @@ from laconic.compressors.select import longest
 from laconic.compressors.structure import tree
 from laconic.compressors.units import sentences, words
 from laconic.models import Cancelled, DeadlineExceeded, HfReader, ModelInput, TextTokenizer, Work, current
+from laconic.models.work import ASIDE, checkpoint
 
+SIGNS = [
+    "".join(f"{chr(c)}a" for c in range(a, a + 64) if chr(c).isprintable()) for a in (0xA0, 0x2010, 0x3000, 0xFF00)
+]
 HALF = Budget(kind="rate", value=0.5)
 
 
@@ -161,7 +165,50 @@ def test_what_is_found_too_often_is_the_callers_error(
     assert raised.value.param == param
 
 
-@pytest.mark.parametrize("unit", ["a", "漢", "|", "é", "a1_", "'", "a.", "\u0301", "😀|"])
+def ranges(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    return [m.span() for m in pattern.finditer(text)]
+
+
+@pytest.mark.parametrize("pattern", [protect._QUANTITY, protect._LINK, protect._TAG, protect._ROW, protect._NAME])
+def test_a_search_by_windows_finds_what_a_search_of_all_does(
+    pattern: re.Pattern[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever windows end: in a match, before one, in one that only seems to end there."""
+    bits = ["3.5 km ", "[a](b) ", "<b>", "| a | b |  \n", "a_b.c ", "\n", "x", "$5 million ", "| c ", "é "]
+    text = "".join(bits[(n * n + 3 * n) // 7 % len(bits)] for n in range(300))
+    monkeypatch.setattr(protect, "LONGEST", 20)
+    for window in range(1, 40):
+        monkeypatch.setattr(protect, "WINDOW", window)
+        found = np.concatenate(protect.spans(pattern, text))
+        assert [tuple(span) for span in found.tolist()] == ranges(pattern, text)
+
+
+def test_a_search_is_of_no_more_than_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a text is, native code has the interpreter for one window at a time, and the clock is looked at."""
+    looked = []
+    monkeypatch.setattr(protect, "checkpoint", lambda: looked.append(1))
+    protect.spans(protect._QUANTITY, "-" * 1_000_000)
+    assert len(looked) == math.ceil(1_000_000 / protect.WINDOW)
+
+
+def test_who_works_steps_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that goes in and out of native code leaves the interpreter to others at least every 20 ms, if looked up.
+
+    Without that, who waits for it loses the race each time: half a second at a stretch.
+    """
+    token = current.set(Work())
+    aside: list[float] = []
+    monkeypatch.setattr("laconic.models.work.time.sleep", aside.append)
+    try:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            checkpoint()
+    finally:
+        current.reset(token)
+    assert 5 <= len(aside) <= 26 and set(aside) == {ASIDE}
+
+
+@pytest.mark.parametrize("unit", ["a", "漢", "|", "é", "a1_", "'", "a.", "\u0301", "😀|", "。", "a،", "«「⁄＄", *SIGNS])
 def test_one_enormous_word_is_what_the_library_makes_of_it(unit: str, tokenizer: TextTokenizer) -> None:
     """Long words are cut only where the tokenizer cuts them too."""
     assert tokenizer.words is not None
@@ -184,7 +231,7 @@ def test_no_step_of_counting_sees_a_whole_text(tokenizer: TextTokenizer, monkeyp
         return cut(text)
 
     monkeypatch.setattr(tokenizer.words, "_count", watched)
-    assert tokenizer.words.count(["word\n" * 60_000, "|" * 200_000]) == [60_000, 200_000]
+    assert tokenizer.words.count(["word\n" * 60_000, "|" * 200_000, "。" * 200_000]) == [60_000, 200_000, 200_000]
     assert longest_part < 60_000
 
 
@@ -257,8 +304,9 @@ def calls(run: Callable[[], object]) -> int:
     return count
 
 
-def test_a_tenants_work_does_not_tell_what_another_sent() -> None:
+def test_a_tenants_work_does_not_tell_what_another_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text new to a tenant costs it the same whether or not another has sent it; sent again it costs less."""
+    monkeypatch.setattr("laconic.models.work.TURN", math.inf)  # how often one steps aside depends on time
     pipeline = made("token.v1")  # no lane: waiting for one takes as many calls as it takes time
     parts = [f"Passage {n} tells of a bridge [here](/b/{n}). It fell in {1900 + n}, it is said. " for n in range(40)]
 

@@ -118,7 +118,7 @@ def test_a_joined_unit_depends_on_what_its_first_part_did() -> None:
 
 def test_overlapping_ranges_are_one() -> None:
     """Ranges that touch stay two, ranges that overlap become one."""
-    assert merged([(5, 9), (0, 3), (3, 4), (8, 12)]).tolist() == [[0, 3], [3, 4], [5, 12]]
+    assert merged([np.array([[5, 9], [0, 3]]), np.array([[3, 4], [8, 12]])]).tolist() == [[0, 3], [3, 4], [5, 12]]
 
 
 @pytest.mark.parametrize(
