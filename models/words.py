@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 
 from .work import checkpoint
 
-KEPT = 100_000  # words; about 30 MB when full
+KEPT = 50_000  # words; about 30 MB when full
+PIECES = 6  # tokens of a word worth keeping: numbers and identifiers have more, and do not come again
 SLICE = 50_000  # characters worked on at once
 LONGEST = 40  # characters of a word worth keeping; what is longer is cut where the tokenizer cuts it too
 
@@ -140,7 +141,7 @@ class Words:
         memo = self._memo
         known = {word: memo.get(word) or self._plain(word) for word in words}
         missing = [word for word, piece in known.items() if piece is None]
-        if len(memo) + len(missing) > KEPT:
+        if len(self._sizes) + len(missing) > KEPT:
             memo.clear()
             self._sizes.clear()
         for at in range(0, len(missing), BATCH):
@@ -150,8 +151,9 @@ class Words:
                 piece = tuple(e.ids), tuple(chain.from_iterable(e.offsets))
                 known[word] = piece
                 if len(word) <= LONGEST:
-                    memo[word] = piece
                     self._sizes[word] = len(e)
+                    if len(e) <= PIECES:
+                        memo[word] = piece
         return known  # type: ignore[return-value]  # nothing is None any more
 
     def _plain(self, word: str) -> Piece | None:
