@@ -97,7 +97,8 @@ def soak(*, minutes: float, threads: int, seed: int, out: Path) -> dict[str, Any
     with TemporaryDirectory() as folder, upstream() as model:
         file = Path(folder, "keys.toml")
         file.write_text(key[1].replace('["compress"]', '["compress", "chat", "admin"]'))
-        flags = ["--api-keys-file", str(file), "--upstream-url", model]
+        # a cache that is full before the first third is over
+        flags = ["--api-keys-file", str(file), "--upstream-url", model, "--cache-bytes", str(8 << 20)]
         with service(*flags, "--expand-ttl-seconds", "60") as address:
             end = time.monotonic() + 60 * minutes
             workers = [
