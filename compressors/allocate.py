@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .select import Piece, above, within
+from .select import Piece, above, selectable, with_heads, within
 from .stages import Reader
 from .types import Budget, BudgetUnreachable, Request
 
@@ -52,12 +52,24 @@ def apply(
     if budget.kind in ("threshold", "recall"):
         scores = np.concatenate([p.score[p.allowed] for p in pieces])
         lengths = np.concatenate([(p.units.ends - p.units.starts)[p.allowed] for p in pieces])
-        return above(pieces, least(budget, scores, lengths)), 0
+        kept = above(pieces, least(budget, scores, lengths))
+        return (kept if any(k.any() for k in kept) else best_of(pieces)), 0
     tokens = limit(budget, total)
     if tokens >= total:
         return [p.forced | p.allowed for p in pieces], 0
     chosen = within(pieces, tokens, reader, separator, order)
     return chosen.kept, chosen.excess
+
+
+def best_of(pieces: Sequence[Piece]) -> list[np.ndarray]:
+    """The best unit of all with what it depends on: something is always kept."""
+    out = [np.zeros(len(p.units), bool) for p in pieces]
+    found = [(float(p.score[free].max()), -n) for n, p in enumerate(pieces) if (free := selectable(p)).any()]
+    if found:
+        n = -max(found)[1]
+        out[n][int(np.argmax(np.where(selectable(pieces[n]), pieces[n].score, -np.inf)))] = True
+        out[n] = with_heads(out[n], pieces[n])
+    return out
 
 
 def own(request: Request, i: int) -> Budget | None:

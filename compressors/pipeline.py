@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from . import units as cutting
 from .allocate import allocate
 from .content.laid import Laid, narrowed, peaks
 from .context import context
+from .depend import negated, together
 from .edu import assemble, depth, inside
 from .forced import Forcing
 from .link import link
@@ -22,9 +23,10 @@ from .phrases import phrases
 from .protect import uncut
 from .rank import arrange, by_relevance, spread
 from .render import join, render
+from .repeat import once
 from .select import Piece, with_heads
 from .stages import Ranker, Reader
-from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, Units
+from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, UnitName, Units
 
 T = TypeVar("T")
 
@@ -74,7 +76,16 @@ class Pipeline:
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
+        if self._unit(request) == "sentence" and request.duplicates == "once":
+            pieces, _ = once(pieces)
         kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
+        if not any(k.any() for k in kept) and (below := self._below(request, documents, segments, grouped, pieces)):
+            for smaller, word in below:
+                again, warned = allocate(request, smaller, total, self.reader, self.parts.least, order)
+                if any(k.any() for k in again):
+                    pieces, kept = smaller, again
+                    warnings = [*warned, f"no whole sentence fits the budget: {word} of the best one are kept"]
+                    break
         result = self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
         return bounded(result, segments)
 
@@ -104,10 +115,13 @@ class Pipeline:
 
     def _units(self, request: Request, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
         """What the selector keeps or drops of each document."""
-        unit = request.unit or self.parts.unit
+        unit = self._unit(request)
         if unit == "edu":
             return self._clauses(documents, [s for s in segments if documents[s.document].laid is None])
         return [p.laid.units if p.laid else cut(unit, p) for p in documents]
+
+    def _unit(self, request: Request) -> UnitName:
+        return request.unit or self.parts.unit
 
     def _clauses(self, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
         assert self.parts.segmenter is not None  # see check
@@ -157,8 +171,43 @@ class Pipeline:
             forced=forced(p.document, units, p.sentences),
             cost=cost(p, units),
             allowed=np.ones(len(units), bool),
-            heads=inside(units, p.sentences),
+            heads=inside(units, p.sentences) if self._unit(request) == "edu" else units.heads,
+            leads=units.leads,
         )
+
+    def _below(
+        self,
+        request: Request,
+        documents: Sequence[Prepared],
+        segments: Sequence[Segment],
+        grouped: Sequence[Sequence[Scores]],
+        pieces: Sequence[Piece],
+    ) -> Iterator[tuple[list[Piece], str]]:
+        """The best sentence alone, by its clauses, then by its words: for budgets that hold no whole one."""
+        found = [(float(p.score[p.allowed].max()), -n) for n, p in enumerate(pieces) if p.allowed.any()]
+        if self._unit(request) != "sentence" or not found or documents[at := -max(found)[1]].laid:
+            return
+        p, piece = documents[at], pieces[at]
+        best = int(np.argmax(np.where(piece.allowed, piece.score, -np.inf)))
+        start, end = int(piece.units.starts[best]), int(piece.units.ends[best])
+        rest = [replace(p, allowed=np.zeros(len(p.units), bool)) for p in pieces]
+        own = [s for s in segments if s.document == at]
+        clauses = self._clauses([p], [replace(s, document=0) for s in own])[0] if self.parts.segmenter else None
+        for units, word in ((clauses, "clauses"), (negated(p.text, cut("word", p)), "words")):
+            if units is None:
+                continue
+            score = cutting.pooled(units, *cutting.together(grouped[at]))
+            inside_it = (units.starts < end) & (units.ends > start)
+            smaller = Piece(
+                text=p.text,
+                units=units,
+                score=score,
+                forced=np.zeros(len(units), bool),
+                cost=cost(p, units),
+                allowed=inside_it,
+                heads=inside(units, p.sentences) if word == "clauses" else units.heads,
+            )
+            yield [*rest[:at], smaller, *rest[at + 1 :]], word
 
     def _result(
         self,
@@ -211,7 +260,7 @@ def cut(unit: str, p: Prepared) -> Units:
     """A document's sentences, words, phrases or the reader's tokens."""
     checkpoint()
     if unit == "sentence":
-        return p.sentences
+        return together(p.text)
     if unit == "token":
         return uncut(cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text)), p.text, names=True)
     return uncut(cutting.words(p.text) if unit == "word" else phrases(p.text), p.text)

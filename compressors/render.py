@@ -22,9 +22,11 @@ Form = Callable[[np.ndarray], Rendered]
 
 
 def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
-    """Kept units as maximal spans, and one white-space character of the source where two would else be glued.
+    """Kept units as maximal spans, and between two of them one white space of the source where something was dropped.
 
-    White space after the last kept unit is dropped: it is no text worth a token.
+    They are separated as the source separates them: by a line break, with what indents the next line, if there is one
+    between what is kept of either, else by a blank. White space after the last kept unit is dropped: it is no text
+    worth a token.
     """
     if kept.all():
         return [Span(0, len(text))] if text else []
@@ -33,14 +35,28 @@ def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
     starts, ends = units.starts[edges[::2]].tolist(), units.ends[np.array(edges[1::2], np.int64) - 1].tolist()
     spans: list[Span] = []
     for start, end in zip(starts, ends, strict=True):
-        if spans and not text[spans[-1].end - 1].isspace() and not text[start].isspace():
-            space = _last_space(text, spans[-1].end, start)
-            if space == start - 1:
-                start = space
-            elif space >= 0:
-                spans.append(Span(space, space + 1))
+        if spans:
+            last, start = separated(text, spans.pop(), start)
+            spans += last
         spans.append(Span(start, end))
     return trimmed(text, spans)
+
+
+def separated(text: str, last: Span, start: int) -> tuple[list[Span], int]:
+    """The span before a gap and what stands for the gap, and where the span after it begins (at `start` or before)."""
+    solid = last.start + len(text[last.start : last.end].rstrip())
+    line = text.rfind("\n", solid, start)
+    if line < 0:
+        if text[last.end - 1].isspace() or text[start].isspace():
+            return [last], start
+        blank = _last_space(text, last.end, start)
+        if blank == start - 1:
+            return [last], blank
+        return [last, Span(blank, blank + 1)] if blank >= 0 else [last], start
+    rest = [Span(last.start, min(last.end, solid))] if solid > last.start else []
+    if text[line:start].isspace():
+        return rest, line
+    return [*rest, Span(line, line + 1)], start
 
 
 def trimmed(text: str, spans: list[Span]) -> list[Span]:

@@ -1,7 +1,6 @@
-"""Choosing units: one total order, and the longest prefix of it that the budget allows.
+"""Choosing units: the best first, each with what it depends on; what does not fit is passed by, and what fits is taken.
 
-Because every selection is a prefix of the same order, a smaller budget keeps a subset of a larger one's.
-The count that decides is the reader's, taken on the rendered text, not a sum of estimates.
+The count that decides is the reader's, taken on the rendered text, not a sum of estimates (docs/adr/0030).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from .render import Form, Rendered, join, render, spans_of
 from .stages import Reader
 from .types import Units
 
+CANDIDATES, TRIES = 2000, 6  # units looked at for what room is left, and how often where more was taken than fits
 NEAR, DRIFT = 32, 4  # tokens, and times what estimates were off in the middle, within which one is not trusted
 
 
@@ -32,6 +32,7 @@ class Piece:
     cost: np.ndarray  # int64 [N], the reader's tokens that end in each unit
     allowed: np.ndarray  # bool [N], False where a narrower budget has dropped the unit
     heads: np.ndarray | None = None  # int64 [N], the unit without which each is not kept, or -1
+    leads: np.ndarray | None = None  # bool [N], units that are kept only for what depends on them
     form: Form | None = None  # how kept units become text, where spans alone do not say it
 
     def written(self, kept: np.ndarray) -> Rendered:
@@ -92,7 +93,12 @@ class Selection:
 
 def above(pieces: Sequence[Piece], threshold: float) -> list[np.ndarray]:
     """Every unit whose score (a logit) reaches `threshold` (a logit), what it depends on, and the forced ones."""
-    return [p.forced | with_heads(p.allowed & (p.score >= threshold), p) for p in pieces]
+    return [p.forced | with_heads(selectable(p) & (p.score >= threshold), p) for p in pieces]
+
+
+def selectable(piece: Piece) -> np.ndarray:
+    """The units that can be kept for their own sake, bool [N]."""
+    return piece.allowed if piece.leads is None else piece.allowed & ~piece.leads
 
 
 def with_heads(kept: np.ndarray, piece: Piece) -> np.ndarray:
@@ -129,16 +135,19 @@ def heads_first(order: np.ndarray, fixed: int, heads: np.ndarray, allowed: np.nd
 def within(
     pieces: Sequence[Piece], budget: int, reader: Reader, separator: str = "", order: Sequence[int] | None = None
 ) -> Selection:
-    """The longest prefix of (forced, score, position) that `reader` counts as at most `budget` tokens.
+    """Units that `reader` counts as at most `budget` tokens: by (forced, score, position), what does not fit passed by.
 
-    `order` is how the documents will be joined. One more unit would exceed the budget.
+    `order` is how the documents will be joined. Each unit brings its heads, or is passed by.
     """
     forced = np.concatenate([p.forced for p in pieces])
+    leads = np.concatenate([p.leads if p.leads is not None else np.zeros(len(p.units), bool) for p in pieces])
     allowed = np.concatenate([p.allowed for p in pieces]) | forced
     score = np.concatenate([p.score for p in pieces])
     cost = np.concatenate([p.cost for p in pieces])
-    best = np.lexsort((np.arange(len(score)), -score, ~forced, ~allowed))[: int(allowed.sum())]
-    if (heads := joint_heads(pieces)) is not None:
+    alone = allowed & (forced | ~leads)
+    best = np.lexsort((np.arange(len(score)), -score, ~forced, ~alone))[: int(alone.sum())]
+    heads = joint_heads(pieces)
+    if heads is not None:
         best = heads_first(best, int(forced.sum()), heads, allowed)
     count = Counter(reader, pieces, separator, range(len(pieces)) if order is None else order)
 
@@ -160,7 +169,86 @@ def within(
         lambda k: count(prefix(k)),
         lambda k: len(pieces) == 1 or count.joined(prefix(k)) <= budget,
     )
-    return Selection(kept=count.each(prefix(k)), excess=0)
+    kept = prefix(k)
+    if heads is not None and leads.any():
+        kept = needed(kept, leads, heads, forced)
+    return Selection(kept=count.each(filled(kept, best[k:], cost, heads, leads, allowed, count, budget)), excess=0)
+
+
+def needed(kept: np.ndarray, leads: np.ndarray, heads: np.ndarray, forced: np.ndarray) -> np.ndarray:
+    """`kept` without what leads to nothing that is kept."""
+    while True:
+        used = np.zeros(len(kept), bool)
+        used[heads[kept & (heads >= 0)]] = True
+        idle = kept & leads & ~used & ~forced
+        if not idle.any():
+            return kept
+        kept = kept & ~idle
+
+
+def filled(
+    kept: np.ndarray,
+    rest: np.ndarray,
+    cost: np.ndarray,
+    heads: np.ndarray | None,
+    leads: np.ndarray,
+    allowed: np.ndarray,
+    count: Counter,
+    budget: int,
+) -> np.ndarray:
+    """`kept` and, of the `rest`, best first, what still fits; by estimates, and counted as a whole.
+
+    Where the estimates were too low, less room is given than there seemed to be, and all is tried again.
+    """
+    rest = rest[:CANDIDATES]
+    if not len(rest):
+        return kept
+    smallest = int(cost[rest].min())
+    room = budget - (count.joined(kept) if kept.any() else 0)
+    for _ in range(TRIES):
+        if room < smallest:
+            return kept
+        more = taken(kept, rest, cost, heads, leads, allowed, count, room)
+        if more is None:
+            return kept
+        over = count.joined(more) - budget
+        if over <= 0:
+            return more
+        room -= max(over, 1)
+    return kept
+
+
+def taken(
+    kept: np.ndarray,
+    rest: np.ndarray,
+    cost: np.ndarray,
+    heads: np.ndarray | None,
+    leads: np.ndarray,
+    allowed: np.ndarray,
+    count: Counter,
+    room: int,
+) -> np.ndarray | None:
+    """`kept` and what of the `rest` comes to no more than `room` tokens by its own costs; None where nothing does."""
+    out, left = kept.copy(), room
+    used = np.zeros(len(count.pieces), bool)
+    used[count.owner[kept]] = True
+    some = bool(used.any())
+    for unit in rest.tolist():
+        if out[unit] or leads[unit]:
+            continue
+        chain, at = [], unit
+        while at >= 0 and not out[at] and allowed[at]:
+            chain.append(at)
+            at = int(heads[at]) if heads is not None else -1
+        owner = count.owner[unit]
+        price = int(cost[chain].sum()) + (0 if used[owner] else count.gap * some)
+        if price <= left:
+            out[chain] = True
+            left -= price
+            used[owner] = some = True
+            if left <= 0:
+                break
+    return out if (out != kept).any() else None
 
 
 def longest(

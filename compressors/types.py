@@ -106,6 +106,7 @@ class Request:
     top_documents: int | None = None
     on_over_budget: Literal["error", "warn"] = "error"
     separator: str = "\n\n"
+    duplicates: Literal["once", "keep"] = "once"  # sentences that several documents have
     marker: str = "…"  # stands where content recipes left something out; "" for nothing
 
 
@@ -147,12 +148,14 @@ class Mark(NamedTuple):
 class Units:
     """A document cut into what a selector keeps or drops; the units tile the text exactly.
 
-    `heads` has the number of the unit that each depends on, -1 for none; it has no cycles.
+    `heads` has the number of the unit that each depends on, -1 for none; it has no cycles. `leads` are units that say
+    nothing alone: they are kept only for what depends on them.
     """
 
     starts: np.ndarray  # int64 [N]
     ends: np.ndarray  # int64 [N]
     heads: np.ndarray | None = None  # int64 [N]
+    leads: np.ndarray | None = None  # bool [N]
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -36,6 +36,11 @@ _SPACE = np.array([chr(i).isspace() for i in range(0x3001)])  # there is no whit
 _NARROW = {i: " " for i in range(0x80, 0x3001) if chr(i).isspace()}
 _STOP = re.compile(r"[.!?]\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# what an item begins with: 2. (b) iv) § 3 - * • #
+MARKER = re.compile(
+    r"[(\[]?(?:\d{1,4}(?:\.\d{1,3}){0,4}|[A-Za-z]|[ivxIVX]{1,5})[.)\]]{1,2}|§\s?\d{1,4}\.?|[-*+•‣◦–—]|#{1,6}"
+)
+LABEL = 24  # characters of such a mark with the white space after it, at most
 
 
 WINDOW = 40_000  # characters the sentence splitter sees at once
@@ -87,10 +92,25 @@ def sentences(text: str) -> Units:
     clean = printable(text)
     starts: list[int] = []
     for start, end, code in _lines(clean):
-        starts.append(start)
-        if not code:
-            starts += [start + at for at in _prose(clean[start:end])]
+        if code:
+            starts.append(start)
+        else:
+            starts += [start + at for at in _saying(clean[start:end])]
+    if starts and clean[: starts[0]].isspace():
+        del starts[0]  # the first sentence has what stands before it
     return uncut(from_starts(starts, len(text)), clean)
+
+
+def _saying(block: str) -> Iterator[int]:
+    """Where sentences of a block begin that say something: white space goes with what stands before it, the number or
+    mark of an item with what follows it."""
+    edges = sorted({0, *_prose(block), len(block)})
+    marked = False
+    for at, stop in pairwise(edges):
+        piece = block[at : min(stop, at + LABEL)].strip()
+        if not marked and (piece or stop - at > LABEL):
+            yield at
+        marked = stop - at <= LABEL and (MARKER.fullmatch(piece) is not None or (marked and not piece))
 
 
 def _lines(text: str) -> list[tuple[int, int, bool]]:

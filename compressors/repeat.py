@@ -1,0 +1,78 @@
+"""The same sentence in several documents is kept once: the best placed stands for the others.
+
+Retrieved passages overlap (windows of one text, copies of a page), and a sentence that is said twice costs twice.
+Sentences are the same if they have the same words in the same order, case, marks and articles aside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from laconic.models import checkpoint
+from laconic.models.recent import remembered
+
+from .depend import together
+from .select import Piece
+
+LEAST = 5  # words that a sentence has at least to be one that is said again
+_WORDS = re.compile(r"\w+(?:[.,'’-]\w+)*")
+_ARTICLES = {"a", "an", "the"}
+
+
+class Repeat(NamedTuple):
+    """A unit of one document, and that of another which is kept in its stead: numbers of documents and units."""
+
+    document: int
+    unit: int
+    of: int
+    of_unit: int
+
+
+@remembered
+def said(text: str) -> list[int]:
+    """A hash of what each sentence of a text says, 0 for those too short to count; of `together(text)`, in order."""
+    units = together(text)
+    out = []
+    for a, b in zip(units.starts.tolist(), units.ends.tolist(), strict=True):
+        checkpoint()
+        words = [w for w in _WORDS.findall(text[a:b].casefold()) if w not in _ARTICLES]
+        out.append(hash(tuple(words)) if len(words) >= LEAST or sum(map(len, words)) > 30 else 0)
+    return out
+
+
+def once(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Repeat]]:
+    """The pieces, of each sentence that several documents have only the best one allowed, and what stands for what.
+
+    What must be kept stays, and what others depend on.
+    """
+    places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for n, piece in enumerate(pieces):
+        if len(pieces) > 1 and piece.form is None:
+            for unit, hashed in enumerate(said(piece.text)):
+                if hashed:
+                    places[hashed].append((n, unit))
+    allowed = [p.allowed.copy() for p in pieces]
+    repeats = []
+    for same in places.values():
+        if len({n for n, _ in same}) < 2:
+            continue
+        best = max(same, key=lambda at: (pieces[at[0]].forced[at[1]], pieces[at[0]].score[at[1]], -at[0]))
+        for n, unit in same:
+            if n != best[0] and free(pieces[n], unit):
+                allowed[n][unit] = False
+                repeats.append(Repeat(n, unit, *best))
+    if not repeats:
+        return list(pieces), []
+    return [replace(p, allowed=a) for p, a in zip(pieces, allowed, strict=True)], repeats
+
+
+def free(piece: Piece, unit: int) -> bool:
+    """Whether a unit may be left out for a copy of it: nothing asks for it or depends on it."""
+    needed = piece.heads is not None and bool((piece.heads == unit).any())
+    return not piece.forced[unit] and not needed and bool(np.asarray(piece.allowed)[unit])
