@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     ranker: str | None
     top_documents: int | None
     separator: str
+    duplicates: Literal["once", "keep"]
     on_over_budget: Literal["error", "warn"]
     returns: Sequence[Literal["text", "spans", "scores", "tree", "segments"]]
 

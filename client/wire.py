@@ -138,6 +138,9 @@ class CompressRequest(Asked):
     ] = None
     top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
+    duplicates: Annotated[
+        Literal["once", "keep"], Field(description="whether a sentence that several documents have is kept once")
+    ] = "once"
     marker: Annotated[
         Text, Field(max_length=40, description="what stands where content recipes left something out; empty: nothing")
     ] = "…"
@@ -193,6 +196,10 @@ class DocumentAnswer(Body):
     recipe: Annotated[str | None, Field(description="what cut it by its structure, where that was not prose")] = None
     scores: Annotated[list[tuple[int, int, float]] | None, Field(description="start, end, score of each unit")] = None
     score: Annotated[float | None, Field(description="probability that it answers the query")] = None
+    repeats: Annotated[
+        list[tuple[int, int, str, int, int]] | None,
+        Field(description="start and end of sentences that are left to another document: its id, start and end there"),
+    ] = None
     segments: Annotated[
         list[tuple[int, int, str]] | None, Field(description="start, end and name of each segment, for /v1/expand")
     ] = None

@@ -16,7 +16,8 @@ import numpy as np
 from laconic.client.coded import NAMES, parsed, written
 
 from .allocate import limit, own, report
-from .pipeline import Pipeline, Prepared, by_document, check
+from .asked import check
+from .pipeline import Pipeline, Prepared, by_document
 from .rank import arrange, by_relevance
 from .render import join
 from .runs import Search

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -12,6 +13,7 @@ from laconic.models import checkpoint
 
 from . import units as cutting
 from .allocate import allocate
+from .asked import as_is, asked, check, whole
 from .content.laid import Laid, narrowed, peaks
 from .context import context
 from .depend import negated, together
@@ -26,7 +28,7 @@ from .render import join, render
 from .repeat import once
 from .select import Piece, with_heads
 from .stages import Ranker, Reader
-from .types import Compressed, Document, InvalidRequest, Request, Result, Scores, Segment, Span, UnitName, Units
+from .types import Compressed, Document, Repeat, Request, Result, Scores, Segment, Span, UnitName, Units
 
 T = TypeVar("T")
 
@@ -76,8 +78,9 @@ class Pipeline:
         if request.top_documents is not None:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
+        repeats: Sequence[Sequence[Repeat]] = [()] * len(pieces)
         if self._unit(request) == "sentence" and request.duplicates == "once":
-            pieces, _ = once(pieces)
+            pieces, repeats = once(pieces)
         kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
         if not any(k.any() for k in kept) and (below := self._below(request, documents, segments, grouped, pieces)):
             for smaller, word in below:
@@ -87,7 +90,7 @@ class Pipeline:
                     warnings = [*warned, f"no whole sentence fits the budget: {word} of the best one are kept"]
                     break
         result = self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
-        return bounded(result, segments)
+        return bounded(replace(result, documents=standing(result.documents, repeats)), segments)
 
     def _cut_up(self, request: Request, p: Prepared) -> Prepared:
         """The document cut by its structure, where the recipe sees one, else into sentences."""
@@ -297,67 +300,18 @@ def bounded(result: Result, segments: Sequence[Segment]) -> Result:
     )
 
 
-def asked(request: Request) -> bool:
-    return bool(request.query and request.query.strip())
+def standing(documents: Sequence[Compressed], repeats: Sequence[Sequence[Repeat]]) -> list[Compressed]:
+    """The documents, each with what it left to another that is kept there."""
 
+    starts = [[s.start for s in d.spans] for d in documents]
 
-def check(request: Request, parts: Parts, ranker: Ranker | None = None) -> None:
-    """What no stage can answer."""
-    if ranker and not asked(request):
-        raise InvalidRequest("a ranker needs a query", param="ranker")
-    budgets = [request.budget, *(d.budget for d in request.documents if d.budget)]
-    if not parts.calibrated and any(b.kind == "threshold" for b in budgets):
-        raise InvalidRequest("this recipe's scores are not probabilities: no threshold", param="budget.threshold")
-    if (request.unit or parts.unit) == "edu" and parts.segmenter is None:
-        raise InvalidRequest("this recipe or model knows no discourse units", param="unit")
-    if any(b.kind == "recall" for b in budgets) and not parts.recall_levels:
-        raise InvalidRequest("nobody has measured this recipe's recall: no such budget", param="budget.recall")
-    if any(b.kind == "recall" for b in budgets) and not asked(request):
-        raise InvalidRequest("recall is of what a query asks for: it needs one", param="budget.recall")
-    if request.top_documents is not None and request.top_documents < 1:
-        raise InvalidRequest("top_documents must be at least 1", param="top_documents")
-    if request.top_documents is not None and not asked(request):
-        raise InvalidRequest("top_documents needs a query", param="top_documents")
+    def kept(r: Repeat) -> bool:
+        at = bisect_right(starts[r.of], r.there.start) - 1
+        return at >= 0 and r.there.start < documents[r.of].spans[at].end
 
-
-def whole(request: Request, total: int) -> str | None:
-    """Why the input is returned as it is, or None: nothing to drop, so no model is asked."""
-    if request.top_documents is not None and request.top_documents < len(request.documents):
-        return None
-    if request.order != "source" or any(d.budget for d in request.documents):
-        return None
-    kind, value = request.budget.kind, request.budget.value
-    if kind in ("rate", "recall") and value >= 1:
-        return f"{kind} is 1: the input is returned unchanged"
-    if kind == "tokens" and request.scope == "global" and total <= value:
-        return f"the input has {total} tokens, the budget {int(value)}: it is returned unchanged"
-    return None
-
-
-def as_is(request: Request, documents: Sequence[Prepared], total: int, why: str) -> Result:
-    out = [
-        Compressed(
-            id=p.document.id,
-            text=p.document.text,
-            spans=[Span(0, len(p.text))] if p.text else [],
-            score=None,
-            tokens_in=p.tokens_in,
-            tokens_out=p.tokens_in,
-            segments=0,
-            cached=0,
-        )
-        for p in documents
+    return [
+        replace(d, repeats=[r for r in own if kept(r)]) if own else d for d, own in zip(documents, repeats, strict=True)
     ]
-    return Result(
-        text=join(request.separator, (d.text for d in out)),
-        documents=out,
-        order=list(range(len(out))),
-        tokens_in=total,
-        tokens_out=total,
-        segments=0,
-        cached=0,
-        warnings=[why],
-    )
 
 
 def by_document(segments: Sequence[Segment], values: Sequence[T], count: int) -> list[list[T]]:

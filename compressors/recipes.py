@@ -43,9 +43,9 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe(
             name="token.v1",
-            summary="token classification; words of the best sentences, to the exact budget",
+            summary="token classification pooled over sentences; the best whole ones that fit, to the exact budget",
             source="Provence (ICLR 2025) with a query, LLMLingua-2 (ACL Findings 2024) without",
-            unit="word",
+            unit="sentence",
             kind="scorer",
             build=token_parts,
             scores="token.1",
@@ -72,7 +72,7 @@ RECIPES: dict[str, Recipe] = {
             name="late.v1",
             summary="as token.v1, from segments encoded once: a new question over known texts only runs a light head",
             source="late interaction: ColBERT (SIGIR 2020), PreTTR (SIGIR 2020); distilled from token.v1",
-            unit="word",
+            unit="sentence",
             kind="scorer",
             build=late_parts,
             scores="late.1",

@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,19 +18,11 @@ from laconic.models.recent import remembered
 
 from .depend import together
 from .select import Piece
+from .types import Repeat, Span
 
 LEAST = 5  # words that a sentence has at least to be one that is said again
 _WORDS = re.compile(r"\w+(?:[.,'’-]\w+)*")
 _ARTICLES = {"a", "an", "the"}
-
-
-class Repeat(NamedTuple):
-    """A unit of one document, and that of another which is kept in its stead: numbers of documents and units."""
-
-    document: int
-    unit: int
-    of: int
-    of_unit: int
 
 
 @remembered
@@ -46,8 +37,8 @@ def said(text: str) -> list[int]:
     return out
 
 
-def once(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Repeat]]:
-    """The pieces, of each sentence that several documents have only the best one allowed, and what stands for what.
+def once(pieces: Sequence[Piece]) -> tuple[list[Piece], list[list[Repeat]]]:
+    """The pieces, of each sentence that several documents have only the best one allowed; what each leaves to others.
 
     What must be kept stays, and what others depend on.
     """
@@ -57,22 +48,26 @@ def once(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Repeat]]:
             for unit, hashed in enumerate(said(piece.text)):
                 if hashed:
                     places[hashed].append((n, unit))
-    allowed = [p.allowed.copy() for p in pieces]
-    repeats = []
+    allowed, loose = [p.allowed.copy() for p in pieces], [free(p) for p in pieces]
+    repeats: list[list[Repeat]] = [[] for _ in pieces]
     for same in places.values():
         if len({n for n, _ in same}) < 2:
             continue
         best = max(same, key=lambda at: (pieces[at[0]].forced[at[1]], pieces[at[0]].score[at[1]], -at[0]))
         for n, unit in same:
-            if n != best[0] and free(pieces[n], unit):
+            if n != best[0] and loose[n][unit]:
                 allowed[n][unit] = False
-                repeats.append(Repeat(n, unit, *best))
-    if not repeats:
-        return list(pieces), []
+                repeats[n].append(Repeat(span(pieces[n], unit), best[0], span(pieces[best[0]], best[1])))
     return [replace(p, allowed=a) for p, a in zip(pieces, allowed, strict=True)], repeats
 
 
-def free(piece: Piece, unit: int) -> bool:
-    """Whether a unit may be left out for a copy of it: nothing asks for it or depends on it."""
-    needed = piece.heads is not None and bool((piece.heads == unit).any())
-    return not piece.forced[unit] and not needed and bool(np.asarray(piece.allowed)[unit])
+def free(piece: Piece) -> np.ndarray:
+    """Which units may be left out for a copy of them, bool [N]: nothing asks for them or depends on them."""
+    out: np.ndarray = piece.allowed & ~piece.forced
+    if piece.heads is not None:
+        out[piece.heads[piece.heads >= 0]] = False
+    return out
+
+
+def span(piece: Piece, unit: int) -> Span:
+    return Span(int(piece.units.starts[unit]), int(piece.units.ends[unit]))

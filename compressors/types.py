@@ -144,6 +144,14 @@ class Mark(NamedTuple):
     text: str
 
 
+class Repeat(NamedTuple):
+    """A sentence of one document that another, by its number, says in its stead."""
+
+    span: Span
+    of: int
+    there: Span
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Units:
     """A document cut into what a selector keeps or drops; the units tile the text exactly.
@@ -185,6 +193,7 @@ class Compressed:
     scores: np.ndarray | None = field(default=None, compare=False)  # keep probability of each unit, float64 [N]
     bounds: Sequence[Span] = field(default=(), compare=False)  # of the segments it was cut into; none where not cut
     marks: Sequence[Mark] = ()  # what stands between spans in the place of what was left out
+    repeats: Sequence[Repeat] = ()  # what was left to other documents that say the same
     kind: str | None = None  # the recipe that cut it by its structure; None where the request's own did
 
 

@@ -94,6 +94,7 @@ def request(body: CompressRequest) -> Request:
         top_documents=body.top_documents,
         on_over_budget=body.on_over_budget,
         separator=body.separator,
+        duplicates=body.duplicates,
         marker=body.marker,
     )
 
@@ -108,7 +109,7 @@ def answer(
         model=ModelAnswer(name=model.card.name, revision=model.card.revision, profile=model.profile) if model else None,
         reader=reader,
         text=result.text if "text" in body.returns else None,
-        documents=[document(d, body, g) for d, g in zip(result.documents, given, strict=True)],
+        documents=[document(d, body, g, result) for d, g in zip(result.documents, given, strict=True)],
         usage=UsageAnswer(
             tokens_in=result.tokens_in,
             tokens_out=result.tokens_out,
@@ -121,12 +122,13 @@ def answer(
     )
 
 
-def document(d: Compressed, body: CompressRequest, given: DocumentBody) -> DocumentAnswer:
+def document(d: Compressed, body: CompressRequest, given: DocumentBody, result: Result) -> DocumentAnswer:
     return DocumentAnswer(
         id=d.id,
         text=d.text if "text" in body.returns else None,
         spans=[(s, e) for s, e in d.spans] if "spans" in body.returns else None,
         marks=[(m.at, m.text) for m in d.marks] if "spans" in body.returns and d.marks else None,
+        repeats=[(*r.span, result.documents[r.of].id, *r.there) for r in d.repeats] or None,
         recipe=d.kind,
         scores=scores(d) if "scores" in body.returns else None,
         score=round(d.score, 4) if d.score is not None else None,

@@ -75,15 +75,39 @@ def test_rate_one_is_the_identity(pipeline: Pipeline, text: list[str], query: st
 
 
 @steady
-@given(request_=requests(), other=st.floats(0.01, 1.0))
-def test_smaller_budgets_nest(pipeline: Pipeline, request_: Request, other: float) -> None:
-    """What a smaller budget keeps, a larger one keeps too (white space between kept words aside)."""
-    low, high = sorted((request_.budget.value if request_.budget.kind == "rate" else 0.3, other))
-    spans = []
-    for rate in (low, high):
-        result = pipeline(replace(request_, budget=Budget(kind="rate", value=rate)))
-        spans.append([kept(d, source) for d, source in zip(result.documents, request_.documents, strict=True)])
-    assert all(a <= b for a, b in zip(*spans, strict=True))
+@given(text=texts, budgets=st.tuples(st.integers(1, 60), st.integers(1, 60)))
+def test_more_budget_keeps_no_less(fake_parts: Parts, reader: HfReader, text: str, budgets: tuple[int, int]) -> None:
+    """The expected evidence of what is kept, its probability times its tokens, does not fall as the budget grows."""
+    run = Pipeline(replace(fake_parts, company=False), reader)
+    expected = []
+    for tokens in sorted(budgets):
+        request = Request(
+            documents=[Document(text=text)], query="who?", unit="word", budget=Budget(kind="tokens", value=tokens)
+        )
+        d = run(request).documents[0]
+        if d.units is None or d.units.heads is not None:  # all of it fits; or some words depend on others
+            return
+        there = np.array([any(s <= a < e for s, e in d.spans) for a in d.units.starts])
+        costs = np.array(reader.count([text[a:b] for a, b in zip(d.units.starts, d.units.ends, strict=True)]))
+        if costs.sum() != d.tokens_in:  # a reader whose tokens do not add up
+            return
+        expected.append(float((np.asarray(d.scores) * costs)[there].sum()))
+    assert expected[0] <= expected[1] + 1e-9
+
+
+@steady
+@given(request_=requests())
+def test_no_sentence_is_cut_where_one_fits(pipeline: Pipeline, request_: Request) -> None:
+    """By default each sentence is kept whole or not at all, unless a warning says that none fits."""
+    result = pipeline(replace(request_, unit="sentence"))
+    if any("no whole sentence" in w for w in result.warnings):
+        return
+    for d, source in zip(result.documents, request_.documents, strict=True):
+        if d.units is None:
+            continue
+        for a, b in zip(d.units.starts.tolist(), d.units.ends.tolist(), strict=True):
+            solid = [i for i in range(a, b) if not source.text[i].isspace()]
+            assert len({any(s <= i < e for s, e in d.spans) for i in solid}) <= 1
 
 
 @steady
@@ -127,8 +151,10 @@ def test_scores_do_not_depend_on_neighbours(fake_parts: Parts, text: str, others
         budget=Budget(kind="threshold", value=0.5),
     )
     run = Pipeline(replace(fake_parts, company=False), reader)
-    alone = run(replace(request, documents=request.documents[:1]))
-    assert run(request).documents[0] == alone.documents[0]
+    alone, beside = run(replace(request, documents=request.documents[:1])).documents[0], run(request).documents[0]
+    assert beside.score == alone.score
+    assert (beside.scores is None) == (alone.scores is None)
+    assert alone.scores is None or np.array_equal(alone.scores, beside.scores)
 
 
 @pytest.mark.parametrize("text", AWKWARD)
