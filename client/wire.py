@@ -139,7 +139,8 @@ class CompressRequest(Asked):
     top_documents: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     separator: Annotated[Text, Field(max_length=100, description="between documents in `text`")] = "\n\n"
     duplicates: Annotated[
-        Literal["once", "keep"], Field(description="whether a sentence that several documents have is kept once")
+        Literal["once", "keep"],
+        Field(description="whether a sentence of several documents is kept once (scope global)"),
     ] = "once"
     marker: Annotated[
         Text, Field(max_length=40, description="what stands where content recipes left something out; empty: nothing")

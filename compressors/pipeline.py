@@ -79,7 +79,8 @@ class Pipeline:
             pieces = only(pieces, by_relevance(best)[: request.top_documents])
         order = arrange(best, request.order)
         repeats: Sequence[Sequence[Repeat]] = [()] * len(pieces)
-        if self._unit(request) == "sentence" and request.duplicates == "once":
+        # documents that have a budget each stand for themselves
+        if self._unit(request) == "sentence" and request.duplicates == "once" and request.scope == "global":
             pieces, repeats = once(pieces)
         kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
         if not any(k.any() for k in kept) and (below := self._below(request, documents, segments, grouped, pieces)):

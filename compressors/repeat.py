@@ -20,20 +20,21 @@ from .depend import together
 from .select import Piece
 from .types import Repeat, Span
 
-LEAST = 5  # words that a sentence has at least to be one that is said again
+LEAST = 24  # characters of its words below which a sentence may be said again and mean something else
 _WORDS = re.compile(r"\w+(?:[.,'’-]\w+)*")
 _ARTICLES = {"a", "an", "the"}
 
 
 @remembered
 def said(text: str) -> list[int]:
-    """A hash of what each sentence of a text says, 0 for those too short to count; of `together(text)`, in order."""
+    """A hash of what each sentence of `together(text)` says; of a short one, together with the sentence before it."""
     units = together(text)
-    out = []
+    out, before = [], ""
     for a, b in zip(units.starts.tolist(), units.ends.tolist(), strict=True):
         checkpoint()
-        words = [w for w in _WORDS.findall(text[a:b].casefold()) if w not in _ARTICLES]
-        out.append(hash(tuple(words)) if len(words) >= LEAST or sum(map(len, words)) > 30 else 0)
+        words = " ".join(w for w in _WORDS.findall(text[a:b].casefold()) if w not in _ARTICLES)
+        out.append(hash(words if len(words) >= LEAST else (before, words)))
+        before = words
     return out
 
 
@@ -46,8 +47,7 @@ def once(pieces: Sequence[Piece]) -> tuple[list[Piece], list[list[Repeat]]]:
     for n, piece in enumerate(pieces):
         if len(pieces) > 1 and piece.form is None:
             for unit, hashed in enumerate(said(piece.text)):
-                if hashed:
-                    places[hashed].append((n, unit))
+                places[hashed].append((n, unit))
     allowed, loose = [p.allowed.copy() for p in pieces], [free(p) for p in pieces]
     repeats: list[list[Repeat]] = [[] for _ in pieces]
     for same in places.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,26 +192,6 @@ def test_awkward_text_is_answered(fake_lm: Model, reader: HfReader, text: str, r
             result = run(Request(documents=documents, query=query, unit=unit, budget=Budget(kind="rate", value=0.4)))
             assert result.tokens_out <= 0.4 * result.tokens_in
             assert result.documents[0].text == "".join(text[s:e] for s, e in result.documents[0].spans)
-
-
-@settings(deadline=None, max_examples=25)
-@given(given_texts=st.lists(texts, min_size=1, max_size=4), rates=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)))
-@pytest.mark.parametrize("recipe", ["perplexity.v1", "longllmlingua.v1"])
-def test_smaller_budgets_nest(
-    fake_lm: Model, reader: HfReader, recipe: str, given_texts: list[str], rates: tuple[float, float]
-) -> None:
-    """What a smaller rate keeps, a larger one keeps too."""
-    run = Pipeline(parts(recipe, fake_lm), reader)
-    request = Request(
-        documents=[Document(text=t) for t in given_texts],
-        query="who built the bridge?",
-        unit="word",
-        budget=Budget(kind="rate", value=min(rates)),
-    )
-    few, many = (run(replace(request, budget=Budget(kind="rate", value=r))) for r in sorted(rates))
-    for a, b, t in zip(few.documents, many.documents, given_texts, strict=True):
-        kept, all_kept = ({i for s, e in d.spans for i in range(s, e) if not t[i].isspace()} for d in (a, b))
-        assert kept <= all_kept
 
 
 def test_a_recipe_names_the_model_it_wants(fake_model: Model) -> None:

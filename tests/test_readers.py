@@ -89,19 +89,13 @@ def test_budgets_hold_in_any_reader(fake_parts: Parts, bpe: HfReader, tik: Tikto
             assert reader.count([printable(result.text)])[0] == result.tokens_out <= tokens
 
 
-@settings(deadline=None, max_examples=100)
-@given(request_=requests(), tokens=st.integers(1, 200), more=st.integers(0, 60))
-def test_budgets_nest_in_any_reader(
-    fake_parts: Parts, bpe: HfReader, request_: Request, tokens: int, more: int
-) -> None:
-    """Where a reader's tokens merge across words too, a smaller budget keeps a subset."""
-    kept = []
-    for budget in (tokens, tokens + more):
-        asked = replace(request_, scope="global", budget=Budget(kind="tokens", value=budget))
-        result = Pipeline(fake_parts, bpe)(asked)
-        pairs = zip(result.documents, asked.documents, strict=True)
-        kept.append([{i for s, e in d.spans for i in range(s, e) if not t.text[i].isspace()} for d, t in pairs])
-    assert all(a <= b for a, b in zip(*kept, strict=True))
+@settings(deadline=None, max_examples=60)
+@given(request_=requests(), tokens=st.integers(1, 120))
+def test_budgets_are_met_in_any_reader(fake_parts: Parts, bpe: HfReader, request_: Request, tokens: int) -> None:
+    """Where a reader's tokens merge across words too, its count of what is handed over is within the budget."""
+    asked = replace(request_, scope="global", budget=Budget(kind="tokens", value=tokens))
+    result = Pipeline(fake_parts, bpe)(asked)
+    assert bpe.count([printable(result.text)])[0] == result.tokens_out <= tokens
 
 
 def test_named_readers(readers_dir: Path, compressor: Compressor) -> None:
