@@ -45,6 +45,8 @@ def spans_of(text: str, units: Units, kept: np.ndarray) -> list[Span]:
 def separated(text: str, last: Span, start: int) -> tuple[list[Span], int]:
     """The span before a gap and what stands for the gap, and where the span after it begins (at `start` or before)."""
     solid = last.start + len(text[last.start : last.end].rstrip())
+    if "\n" in text[solid : last.end]:  # what is kept has its own
+        return [last], start
     line = text.rfind("\n", solid, start)
     if line < 0:
         if text[last.end - 1].isspace() or text[start].isspace():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from .recover import quoted
 from .tags import Tagged, segments
 
 Answer = dict[str, Any]
+BY_WORDS = ("token.v1", "late.v1")  # the package drops words, these of their own accord sentences
 
 
 class PromptCompressor:
@@ -241,7 +243,10 @@ class PromptCompressor:
         """A recipe's pipeline whose scores are kept from one pass to the next; for one call."""
         compressor = self.opened.compressor
         model = compressor.model_of(recipe, self.opened.model)
-        return Pipeline(parts(recipe, model, Memory()), compressor.reader(self.reader_name))
+        made = parts(recipe, model, Memory())
+        if recipe in BY_WORDS:
+            made = replace(made, unit="word")
+        return Pipeline(made, compressor.reader(self.reader_name))
 
     def _fixed(self, contexts: Sequence[Sequence[Tagged]], given: Mapping[str, Any], *, tagged: bool) -> Answer:
         recipe = self.opened.recipe_for(given)

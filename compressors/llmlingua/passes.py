@@ -18,7 +18,7 @@ from ..score_loss import FULL
 from ..types import Budget, Compressed, Document, InvalidRequest, Keep, Order, Request, Result, Span, UnitName
 from ..units import printable
 from .arguments import ORDERS, Wishes
-from .plan import Part, apart, bounds, excerpt, outer, protected, several, within
+from .plan import Part, apart, excerpt, outer, protected, several, within
 from .reading import distance
 
 GAP = "\n\n"
@@ -105,7 +105,7 @@ class Passes:
         ranges = outer(self.texts, w.keep_first_sentence, w.keep_last_sentence)
         for n, c in enumerate(self.survey("sentence").documents if w.keep_sentence_number else ()):
             best = by_relevance(c.scores.tolist() if c.scores is not None else ())[: w.keep_sentence_number]
-            ranges += [(n, *bounds(self.texts[n])[i]) for i in best]
+            ranges += [(n, int(c.units.starts[i]), int(c.units.ends[i])) for i in best if c.units is not None]
         return apart(protected(parts, ranges))
 
     def contexts(self, tokens: float | None, *, whole: bool = False) -> list[int]:
