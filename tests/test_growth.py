@@ -322,7 +322,8 @@ def test_a_tenants_work_does_not_tell_what_another_sent(monkeypatch: pytest.Monk
     before = probe("before", parts)
     probe("other", parts)
     after, again = probe("after", parts), probe("after", parts)
-    assert after == before > again
+    assert abs(after - before) < 0.005 * before  # what full memories let go of differs by a few calls
+    assert again < 0.9 * before
 
 
 def test_a_models_memory_is_a_tenants_own(compressor: Compressor) -> None:
