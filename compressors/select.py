@@ -132,6 +132,57 @@ def heads_first(order: np.ndarray, fixed: int, heads: np.ndarray, allowed: np.nd
     return np.fromiter(out, np.int64, len(out))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """The units of all documents, numbered through."""
+
+    forced: np.ndarray  # bool [N]
+    allowed: np.ndarray  # bool [N], the forced ones too
+    leads: np.ndarray  # bool [N]
+    score: np.ndarray  # float64 [N]
+    cost: np.ndarray  # int64 [N]
+    heads: np.ndarray | None  # int64 [N]
+
+    @staticmethod
+    def of(pieces: Sequence[Piece]) -> Pool:
+        forced = np.concatenate([p.forced for p in pieces])
+        none = [np.zeros(len(p.units), bool) for p in pieces]
+        return Pool(
+            forced=forced,
+            allowed=np.concatenate([p.allowed for p in pieces]) | forced,
+            leads=np.concatenate([n if p.leads is None else p.leads for p, n in zip(pieces, none, strict=True)]),
+            score=np.concatenate([p.score for p in pieces]),
+            cost=np.concatenate([p.cost for p in pieces]),
+            heads=joint_heads(pieces),
+        )
+
+    def ordered(self) -> np.ndarray:
+        """The units that can be kept for their own sake, by (forced, score, position), heads before their units."""
+        alone = self.allowed & (self.forced | ~self.leads)
+        best = np.lexsort((np.arange(len(alone)), -self.score, ~self.forced, ~alone))[: int(alone.sum())]
+        return best if self.heads is None else heads_first(best, int(self.forced.sum()), self.heads, self.allowed)
+
+    def chain(self, unit: int, kept: np.ndarray) -> list[int]:
+        """A unit and what it depends on that is not kept."""
+        out = []
+        while unit >= 0 and not kept[unit] and self.allowed[unit]:
+            out.append(unit)
+            unit = int(self.heads[unit]) if self.heads is not None else -1
+        return out
+
+    def needed(self, kept: np.ndarray) -> np.ndarray:
+        """`kept` without what leads to nothing that is kept."""
+        if self.heads is None or not self.leads.any():
+            return kept
+        while True:
+            used = np.zeros(len(kept), bool)
+            used[self.heads[kept & (self.heads >= 0)]] = True
+            idle = kept & self.leads & ~used & ~self.forced
+            if not idle.any():
+                return kept
+            kept = kept & ~idle
+
+
 def within(
     pieces: Sequence[Piece], budget: int, reader: Reader, separator: str = "", order: Sequence[int] | None = None
 ) -> Selection:
@@ -139,29 +190,20 @@ def within(
 
     `order` is how the documents will be joined. Each unit brings its heads, or is passed by.
     """
-    forced = np.concatenate([p.forced for p in pieces])
-    leads = np.concatenate([p.leads if p.leads is not None else np.zeros(len(p.units), bool) for p in pieces])
-    allowed = np.concatenate([p.allowed for p in pieces]) | forced
-    score = np.concatenate([p.score for p in pieces])
-    cost = np.concatenate([p.cost for p in pieces])
-    alone = allowed & (forced | ~leads)
-    best = np.lexsort((np.arange(len(score)), -score, ~forced, ~alone))[: int(alone.sum())]
-    heads = joint_heads(pieces)
-    if heads is not None:
-        best = heads_first(best, int(forced.sum()), heads, allowed)
+    pool = Pool.of(pieces)
+    best, least = pool.ordered(), int(pool.forced.sum())
     count = Counter(reader, pieces, separator, range(len(pieces)) if order is None else order)
 
     def prefix(k: int) -> np.ndarray:
-        kept = np.zeros(len(score), bool)
+        kept = np.zeros(len(pool.score), bool)
         kept[best[:k]] = True
         return kept
 
-    least = int(forced.sum())
     if least and (excess := count.joined(prefix(least)) - budget) > 0:
         return Selection(kept=count.each(prefix(least)), excess=excess)
     begun = np.zeros(len(best), bool)  # units that are the first of their documents: a separator comes with them
     begun[np.unique(count.owner[best], return_index=True)[1]] = True
-    spent = np.concatenate(([0], np.cumsum(cost[best] + count.gap * begun))) - count.gap
+    spent = np.concatenate(([0], np.cumsum(pool.cost[best] + count.gap * begun))) - count.gap
     k = longest(
         least,
         spent,
@@ -169,33 +211,10 @@ def within(
         lambda k: count(prefix(k)),
         lambda k: len(pieces) == 1 or count.joined(prefix(k)) <= budget,
     )
-    kept = prefix(k)
-    if heads is not None and leads.any():
-        kept = needed(kept, leads, heads, forced)
-    return Selection(kept=count.each(filled(kept, best[k:], cost, heads, leads, allowed, count, budget)), excess=0)
+    return Selection(kept=count.each(filled(pool.needed(prefix(k)), best[k:], pool, count, budget)), excess=0)
 
 
-def needed(kept: np.ndarray, leads: np.ndarray, heads: np.ndarray, forced: np.ndarray) -> np.ndarray:
-    """`kept` without what leads to nothing that is kept."""
-    while True:
-        used = np.zeros(len(kept), bool)
-        used[heads[kept & (heads >= 0)]] = True
-        idle = kept & leads & ~used & ~forced
-        if not idle.any():
-            return kept
-        kept = kept & ~idle
-
-
-def filled(
-    kept: np.ndarray,
-    rest: np.ndarray,
-    cost: np.ndarray,
-    heads: np.ndarray | None,
-    leads: np.ndarray,
-    allowed: np.ndarray,
-    count: Counter,
-    budget: int,
-) -> np.ndarray:
+def filled(kept: np.ndarray, rest: np.ndarray, pool: Pool, count: Counter, budget: int) -> np.ndarray:
     """`kept` and, of the `rest`, best first, what still fits; by estimates, and counted as a whole.
 
     Where the estimates were too low, less room is given than there seemed to be, and all is tried again.
@@ -203,45 +222,29 @@ def filled(
     rest = rest[:CANDIDATES]
     if not len(rest):
         return kept
-    smallest = int(cost[rest].min())
+    smallest = int(pool.cost[rest].min())
     room = budget - (count.joined(kept) if kept.any() else 0)
     for _ in range(TRIES):
-        if room < smallest:
-            return kept
-        more = taken(kept, rest, cost, heads, leads, allowed, count, room)
-        if more is None:
+        if room < smallest or (more := taken(kept, rest, pool, count, room)) is None:
             return kept
         over = count.joined(more) - budget
         if over <= 0:
             return more
-        room -= max(over, 1)
+        room -= over
     return kept
 
 
-def taken(
-    kept: np.ndarray,
-    rest: np.ndarray,
-    cost: np.ndarray,
-    heads: np.ndarray | None,
-    leads: np.ndarray,
-    allowed: np.ndarray,
-    count: Counter,
-    room: int,
-) -> np.ndarray | None:
+def taken(kept: np.ndarray, rest: np.ndarray, pool: Pool, count: Counter, room: int) -> np.ndarray | None:
     """`kept` and what of the `rest` comes to no more than `room` tokens by its own costs; None where nothing does."""
     out, left = kept.copy(), room
     used = np.zeros(len(count.pieces), bool)
     used[count.owner[kept]] = True
     some = bool(used.any())
     for unit in rest.tolist():
-        if out[unit] or leads[unit]:
+        if out[unit] or pool.leads[unit]:
             continue
-        chain, at = [], unit
-        while at >= 0 and not out[at] and allowed[at]:
-            chain.append(at)
-            at = int(heads[at]) if heads is not None else -1
-        owner = count.owner[unit]
-        price = int(cost[chain].sum()) + (0 if used[owner] else count.gap * some)
+        chain, owner = pool.chain(unit, out), count.owner[unit]
+        price = int(pool.cost[chain].sum()) + (0 if used[owner] else count.gap * some)
         if price <= left:
             out[chain] = True
             left -= price
