@@ -25,7 +25,16 @@ CHECK = "200ms"  # between health checks: the shorter, the shorter the drain may
 
 def haproxy() -> str | None:
     """Where HAProxy is: Debian puts it where only root's path leads."""
-    return shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    return _where("haproxy")
+
+
+def nginx() -> str | None:
+    """Where nginx is: on the path, where only root's leads, or beside this Python."""
+    return _where("nginx")
+
+
+def _where(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin:{Path(sys.executable).parent}")
 
 
 class Replica:

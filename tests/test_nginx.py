@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,14 @@ from laconic.models import FakeBackend, Model, Scheduler, TextTokenizer
 from laconic.models.fake_backend import FAKE_CARD
 from laconic.service.settings import Settings
 
+from .balancer import nginx
 from .conftest import free_port, serving, wait_until
 from .test_edge import With, body, post
 from .upstream import upstream
 from .wire import Wire, chunk, head
 
 CONFIG = Path(__file__).parent.parent / "docs/examples/nginx.conf"
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")  # only root's path leads there
+NGINX = nginx()
 LINE = json.dumps(body()).encode() + b"\n"
 
 if NGINX is None:
