@@ -28,6 +28,7 @@ from .render import join, render
 from .repeat import once
 from .select import Piece, with_heads
 from .stages import Ranker, Reader
+from .titles import title_of
 from .types import Compressed, Document, Repeat, Request, Result, Scores, Segment, Span, UnitName, Units
 
 T = TypeVar("T")
@@ -147,7 +148,7 @@ class Pipeline:
             return [np.array([r]) for r in spread(best, self.parts.spread)]
         if not self.parts.company or not asked(request):
             return [np.zeros(1)] * len(documents)
-        titles = [p.document.title for p in documents]
+        titles = [p.document.title or title_of(p.text) for p in documents]
         said = [(*p.read, m) for p, m in zip(documents, means, strict=True)]
         prose = [None if p.laid else s for p, s in zip(documents, said, strict=True)]
         return context(query, titles, prose, link(query, titles, said))
