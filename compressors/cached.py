@@ -26,6 +26,7 @@ class Store(Protocol):
     """Where values are kept. It knows whose request this is, so that tenants share nothing they should not."""
 
     flights: Flights[Any]
+    emptied: int  # how often all that it held was forgotten
 
     def key(self, kind: str, digest: bytes) -> bytes: ...
 
@@ -42,11 +43,8 @@ class Store(Protocol):
 
 def digest(*fields: bytes) -> bytes:
     """blake2b-256 over length-prefixed fields: no two lists of fields are the same bytes."""
-    h = hashlib.blake2b(digest_size=32)
-    for field in fields:
-        h.update(len(field).to_bytes(8, "little"))
-        h.update(field)
-    return h.digest()
+    joined = b"".join([part for field in fields for part in (len(field).to_bytes(8, "little"), field)])
+    return hashlib.blake2b(joined, digest_size=32).digest()
 
 
 def fingerprint(model: Model, version: str) -> bytes:
@@ -112,10 +110,12 @@ class CachedScorer:
             return [replace(s, cached=False) for s in found]
 
         values, held = through(self.store, keys, load_scores, dump_scores, compute)
-        return [
-            replace(values[k], pieces=values[k].pieces + s.start, cached=k in held)
-            for k, s in zip(keys, segments, strict=True)
-        ]
+        out = []
+        for key, s in zip(keys, segments, strict=True):
+            found = values[key]
+            pieces = found.pieces + s.start if s.start else found.pieces
+            out.append(Scores(pieces=pieces, keep=found.keep, relevance=found.relevance, cached=key in held))
+        return out
 
 
 def load_scores(value: bytes) -> Scores | None:

@@ -51,7 +51,7 @@ def unpack(value: bytes) -> tuple[np.ndarray, bytes] | None:
     if version != FORMAT or wide > 1 or end > len(value):
         return None
     gaps = np.frombuffer(value, "<i4" if wide else np.uint8, 2 * count, _HEAD.size)
-    return np.cumsum(gaps, dtype=np.int64).reshape(-1, 2), value[end:]
+    return gaps.cumsum(dtype=np.int64).reshape(-1, 2), value[end:]
 
 
 def pack_scores(spans: np.ndarray, keep: np.ndarray, relevance: float) -> bytes:
@@ -63,7 +63,7 @@ def unpack_scores(value: bytes) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Spans [N, 2], keep logits [N], relevance logit; exactly as they were packed."""
     if (found := unpack(value)) is None or len(found[1]) != len(found[0]) + 1:
         return None
-    levels = logit(np.frombuffer(found[1], np.uint8))
+    levels = _LOGITS[np.frombuffer(found[1], np.uint8)]
     return found[0], levels[:-1], float(levels[-1])
 
 

@@ -67,6 +67,7 @@ class Compressor:
         self._models: dict[str, Model] = {}
         self._readers: dict[str, Reader] = {}
         self._rankers: dict[str, Ranker] = {}
+        self._pipelines: dict[tuple[str | None, ...], Pipeline] = {}
         self._begin_anew()
         after_fork(self, Compressor._begin_anew)
 
@@ -88,9 +89,13 @@ class Compressor:
     def pipeline(
         self, recipe: str = DEFAULT, model: str | None = None, reader: str | None = None, ranker: str | None = None
     ) -> Pipeline:
-        """The bound pipeline; raises UnknownName."""
+        """The bound pipeline, the same one whenever it is asked for; raises UnknownName."""
+        name = recipe, model, reader, ranker
+        if (known := self._pipelines.get(name)) is not None:
+            return known
         bound = parts(recipe, self.model_of(recipe, model), self.store)
-        return RECIPES[recipe].pipeline(bound, self.reader(reader), self.ranker(ranker) if ranker else None)
+        made = RECIPES[recipe].pipeline(bound, self.reader(reader), self.ranker(ranker) if ranker else None)
+        return self._pipelines.setdefault(name, made)
 
     def ranker(self, name: str) -> Ranker:
         """What ranks documents in the place of a recipe's own scores: `bm25`, or a model. Raises UnknownName."""

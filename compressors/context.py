@@ -11,9 +11,9 @@ them nothing changes.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from itertools import chain
 
 import numpy as np
 
@@ -23,20 +23,27 @@ from .units import LOWEST
 
 WEIGHT = 3.0  # logits between who shares most with the query and who shares nothing; chosen as link's (bench/LOG.md)
 RECURRING = 0.15  # how probable it is, at least, that a name of one passage stands in another of the same text
-_NAMES = re.compile(r"(?<=[a-z,;] )[A-Z]\w+")  # within a sentence: every first word has a capital
 
 
 def context(
-    query: str, titles: Sequence[str | None], documents: Sequence[Read | None], raised: Sequence[float]
+    query: str,
+    titles: Sequence[str | None],
+    documents: Sequence[Read | None],
+    names: Sequence[Set[str]],
+    raised: Sequence[float],
 ) -> list[np.ndarray]:
     """What each document's sentences are raised by, `raised` included; float64 [its sentences], or [1] for None.
+
+    `names` are words that are names by their looks, of each of the documents that is one.
 
     Scores change places, none is new: what was best stays as sure as it was, a threshold keeps as much as it did, and
     what scores mean as probabilities stays.
     """
     out = [np.full(1 if d is None else len(d[1]), r, np.float64) for d, r in zip(documents, raised, strict=True)]
+    if apart(titles, names):
+        return out
     own = [(n, *d) for n, d in enumerate(documents) if d is not None and (d[2] > LOWEST).any()]
-    if not own or apart(titles, [d[0] for d in documents if d is not None]):
+    if not own:
         return out
     texts = [text[a:b] for _, text, units, _ in own for a, b in zip(units.starts, units.ends, strict=True)]
     shared = bm25(query, texts)
@@ -61,19 +68,18 @@ def swapped(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     return out
 
 
-def apart(titles: Sequence[str | None], texts: Sequence[str]) -> bool:
-    """Whether passages are about different things: most have a name that no other has, or the names that stand in one
+def apart(titles: Sequence[str | None], names: Sequence[Set[str]]) -> bool:
+    """Whether passages are about different things: most have a title that no other has, or the names that stand in one
     of them hardly stand in others."""
     if len(titles) < 2:
         return False
-    names = Counter(about(t) for t in titles)
-    own = sum(count == 1 for name, count in names.items() if name)
-    return 2 * own > len(titles) or recurring(texts) < RECURRING
+    titled = Counter(about(t) for t in titles)
+    own = sum(count == 1 for name, count in titled.items() if name)
+    return 2 * own > len(titles) or recurring(names) < RECURRING
 
 
-def recurring(texts: Sequence[str]) -> float:
-    """How probable it is that a name in one of the texts stands in another of those that have names."""
-    found = [set(_NAMES.findall(t)) for t in texts]
-    count = Counter(name for names in found for name in names)
-    others = sum(map(bool, found)) - 1
+def recurring(names: Sequence[Set[str]]) -> float:
+    """How probable it is that a name in one text (its `names`) stands in another of those that have names."""
+    count = Counter(chain.from_iterable(names))
+    others = sum(map(bool, names)) - 1
     return sum(n * (n - 1) for n in count.values()) / (others * count.total()) if others > 0 else 0.0

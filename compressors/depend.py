@@ -12,11 +12,10 @@ import re
 import numpy as np
 
 from laconic.models import checkpoint
-from laconic.models.recent import remembered
 
 from .protect import breaking, merged, spans
 from .types import Units
-from .units import MARKER, owners, sentences
+from .units import MARKER, owners
 
 LABELS = 2  # lines with a label in a text, below which a colon is only a colon
 INTRO = 240  # characters of what leads to a list, at most
@@ -37,10 +36,9 @@ _CUE = re.compile(
 _CLAUSE_ENDS = re.compile(r"[,.;:!?)\]}\"”»–—]\s*$|\n\s*$")
 
 
-@remembered
-def together(text: str) -> Units:
-    """Sentences as they can be kept: quotations and brackets whole, labels apart, each with its head."""
-    units, labels = labelled(text, whole(text, sentences(text)))
+def together(text: str, cut: Units) -> Units:
+    """Sentences (`cut`) as they can be kept: quotations and brackets whole, labels apart, each with its head."""
+    units, labels = labelled(text, whole(text, cut))
     heads = np.full(len(units), -1)
     leads = labels.copy()
     _turns(text, units, labels, heads)

@@ -85,13 +85,13 @@ def about(title: str | None) -> str | None:
 
 def mentions(documents: Sequence[Read]) -> list[tuple[float, int, str]]:
     """The best sentences of all documents: score, document, text; best first."""
-    found = [
-        (float(scores[i]), n, i)
-        for n, (_, _, scores) in enumerate(documents)
-        for i in np.argsort(-scores, kind="stable")[:BEST].tolist()
-    ]
+    scores = np.concatenate([s for _, _, s in documents])
+    first = np.cumsum([0, *(len(s) for _, _, s in documents)])
+    best = np.argsort(-scores, kind="stable")[:BEST]
     out = []
-    for score, n, i in sorted((f for f in found if f[0] > LOWEST), key=lambda f: -f[0])[:BEST]:
+    for at in best[scores[best] > LOWEST].tolist():
+        n = int(first.searchsorted(at, side="right")) - 1
         text, sentences, _ = documents[n]
-        out.append((score, n, text[sentences.starts[i] : sentences.ends[i]]))
+        i = at - int(first[n])
+        out.append((float(scores[at]), n, text[sentences.starts[i] : sentences.ends[i]]))
     return out

@@ -17,13 +17,14 @@ from laconic.client.coded import NAMES, parsed, written
 
 from .allocate import limit, own, report
 from .asked import check
-from .pipeline import Pipeline, Prepared, by_document
+from .draft import Draft
+from .pipeline import Pipeline
 from .rank import arrange, by_relevance
 from .render import join
 from .runs import Search
 from .stages import Reader
 from .types import Budget, Compressed, Request, Result, Span
-from .units import printable, sentences
+from .units import printable
 
 ROUNDS = 3  # of looking for runs, each in what is left
 AROUND, SAMPLE = 16, 6  # characters beside a place, and places of an entry, that are counted with name and value
@@ -36,7 +37,7 @@ class Lossless(Pipeline):
     def __call__(self, request: Request) -> Result:
         """Code; raises InvalidRequest, or BudgetUnreachable where a coded text exceeds its budget."""
         check(request, self.parts, self.ranker)
-        documents = self._prepare(request)
+        documents = self._drafts(request)
         best = self._relevance(request, documents)
         chosen = set(by_relevance(best)[: request.top_documents])
         texts = [self._coded(p) if i in chosen else "" for i, p in enumerate(documents)]
@@ -63,19 +64,19 @@ class Lossless(Pipeline):
             warnings=[*warnings, UNPAID] if made == whole else warnings,
         )
 
-    def _relevance(self, request: Request, documents: Sequence[Prepared]) -> list[float]:
+    def _relevance(self, request: Request, documents: Sequence[Draft]) -> list[float]:
         """What documents are ordered by; the same for all where nobody asks."""
         if request.order == "source" and request.top_documents is None:
             return [0.0] * len(documents)
-        segments = self.parts.splitter([p.document for p in documents], [sentences(p.text) for p in documents])
-        grouped = by_document(segments, self.parts.scorer(request.query, segments), len(documents))
-        return self._best(request, documents, grouped)
+        self._split(request, documents)
+        self._score(request, documents)
+        return [d.relevance for d in documents]
 
-    def _coded(self, p: Prepared) -> str:
+    def _coded(self, p: Draft) -> str:
         return code(p.document.text, self.reader, p.token_spans) if p.document.compress else p.document.text
 
 
-def compressed(p: Prepared, text: str, tokens: int) -> Compressed:
+def compressed(p: Draft, text: str, tokens: int) -> Compressed:
     """One document's result: without spans where it was coded, whole or left out where not."""
     same = text == p.document.text
     return Compressed(

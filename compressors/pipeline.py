@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,41 +13,28 @@ from laconic.models import checkpoint
 from . import units as cutting
 from .allocate import allocate
 from .asked import as_is, asked, check, whole
+from .below import below
+from .cached import CachedScorer
 from .content.laid import Laid, narrowed, peaks
 from .context import context
-from .depend import negated, together
+from .draft import Draft, drawn, each, owners, pooled
 from .edu import assemble, depth, inside
 from .forced import Forcing
 from .link import link
-from .part import Parts, sigmoid
+from .outline import outline
+from .part import Parts
 from .phrases import phrases
 from .protect import uncut
 from .rank import arrange, by_relevance, spread
-from .render import join, render
+from .render import join
 from .repeat import once
+from .result import written
+from .scored import RecentlyScored, Scored
 from .select import Piece, with_heads
 from .stages import Ranker, Reader
-from .titles import title_of
-from .types import Compressed, Document, Repeat, Request, Result, Scores, Segment, Span, UnitName, Units
+from .types import Document, Request, Result, Segment, UnitName, Units
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """One document cut up and counted, before any score."""
-
-    document: Document
-    text: str  # as tokenizers can take it; same length as the document's
-    token_spans: np.ndarray
-    tokens_in: int
-    sentences: Units = field(default_factory=lambda: cutting.from_starts([], 0))  # none where it was laid
-    laid: Laid | None = None  # where it was cut by its structure
-
-    @property
-    def read(self) -> tuple[str, Units]:
-        """The text that scorers see, and what its segments are made of."""
-        return (self.laid.view, self.laid.views) if self.laid else (self.text, self.sentences)
 
 
 class Pipeline:
@@ -56,264 +42,209 @@ class Pipeline:
 
     def __init__(self, parts: Parts, reader: Reader, ranker: Ranker | None = None) -> None:
         self.parts, self.reader, self.ranker = parts, reader, ranker
+        self.recent = RecentlyScored(parts.scorer.store) if isinstance(parts.scorer, CachedScorer) else None
 
     def __call__(self, request: Request) -> Result:
         """Compress; raises InvalidRequest or BudgetUnreachable for what the request itself rules out."""
         check(request, self.parts, self.ranker)
-        documents = self._prepare(request)
-        total = self.reader.count([join(request.separator, (p.text for p in documents))])[0]
+        scored = self.recent.get(request) if self.recent else None
+        drafts = scored.drafts if scored else self._drafts(request)
+        total = scored.total if scored else self.reader.count([join(request.separator, (d.text for d in drafts))])[0]
         if unchanged := whole(request, total):
-            return as_is(request, documents, total, unchanged)
-        forced = Forcing(request.keep)
-        documents = [self._cut_up(request, p) for p in documents]
-        seen = [replace(p.document, text=p.read[0]) if p.laid else p.document for p in documents]
-        segments = self.parts.splitter(seen, [p.read[1] for p in documents])
-        scores = self.parts.scorer(request.query, segments)
-        grouped = by_document(segments, scores, len(documents))
-        best = self._best(request, documents, grouped)
-        units = self._units(request, documents, segments)
-        means = [cutting.pooled(p.read[1], *cutting.together(g)) for p, g in zip(documents, grouped, strict=True)]
-        raised = self._raised(request, documents, means, best)
-        each = zip(documents, units, grouped, means, raised, strict=True)
-        pieces = [self._piece(request, forced, *given) for given in each]
-        if request.top_documents is not None:
-            pieces = only(pieces, by_relevance(best)[: request.top_documents])
-        order = arrange(best, request.order)
-        repeats: Sequence[Sequence[Repeat]] = [()] * len(pieces)
+            return as_is(request, drafts, total, unchanged)
+        if scored is None:
+            scored = self._scored(request, drafts, total)
+        order = arrange([d.relevance for d in drafts], request.order)
+        pieces, kept, warnings = self._select(request, scored, order)
+        graded = asked(request) and self.parts.calibrated and not self.ranker
+        return written(
+            request, drafts, pieces, kept, order, total, warnings, self.reader, self.parts.probability, graded=graded
+        )
+
+    def _scored(self, request: Request, drafts: list[Draft], total: int) -> Scored:
+        """All that does not depend on the budget."""
+        self._split(request, drafts)
+        self._score(request, drafts)
+        pieces = self._pieces(request, drafts)
         # documents that have a budget each stand for themselves
         if self._unit(request) == "sentence" and request.duplicates == "once" and request.scope == "global":
-            pieces, repeats = once(pieces)
-        kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
-        if not any(k.any() for k in kept) and (below := self._below(request, documents, segments, grouped, pieces)):
-            for smaller, word in below:
-                again, warned = allocate(request, smaller, total, self.reader, self.parts.least, order)
-                if any(k.any() for k in again):
-                    pieces, kept = smaller, again
-                    warnings = [*warned, f"no whole sentence fits the budget: {word} of the best one are kept"]
-                    break
-        result = self._result(request, documents, grouped, best, pieces, kept, order, total, warnings)
-        return bounded(replace(result, documents=standing(result.documents, repeats)), segments)
+            for n, repeats in once(pieces, [None if d.laid else d.outline.said for d in drafts]).items():
+                drafts[n].repeats = repeats
+        scored = Scored(drafts=drafts, pieces=pieces, total=total)
+        if self.recent:
+            self.recent.put(request, scored)
+        return scored
 
-    def _cut_up(self, request: Request, p: Prepared) -> Prepared:
-        """The document cut by its structure, where the recipe sees one, else into sentences."""
-        checkpoint()
-        layout = self.parts.content if p.document.compress else None
-        if layout and (laid := layout(p.text, request.marker)):
-            return replace(p, laid=narrowed(laid, request.query))
-        return replace(p, sentences=cutting.sentences(p.text))
-
-    def _prepare(self, request: Request) -> list[Prepared]:
-        documents = request.documents
-        texts = [cutting.printable(d.text) for d in documents]
+    def _drafts(self, request: Request) -> list[Draft]:
+        texts = [cutting.printable(d.text) for d in request.documents]
         return [
-            Prepared(document=d, text=t, token_spans=spans, tokens_in=len(spans))
-            for d, t, spans in zip(documents, texts, self.reader.spans(texts), strict=True)
+            Draft(document=d, outline=outline(t), token_spans=spans)
+            for d, t, spans in zip(request.documents, texts, self.reader.spans(texts), strict=True)
         ]
 
-    def _best(
-        self, request: Request, documents: Sequence[Prepared], grouped: Sequence[Sequence[Scores]]
-    ) -> list[float]:
+    def _split(self, request: Request, drafts: Sequence[Draft]) -> None:
+        """Cut each document by its structure, where the recipe sees one, else into sentences; then into segments."""
+        for d in drafts:
+            checkpoint()
+            layout = self.parts.content if d.document.compress else None
+            if layout and (laid := layout(d.text, request.marker)):
+                d.laid = narrowed(laid, request.query)
+        known = [None if d.laid else d.outline.known("segments", self.parts.splitter) for d in drafts]
+        new = [n for n, found in enumerate(known) if found is None]
+        if new:
+            views = [drafts[n].read for n in new]
+            found = self.parts.splitter([Document(text=text) for text, _ in views], [units for _, units in views])
+            for n, own in zip(new, by_document(found, found, len(new)), strict=True):
+                known[n] = own
+                if drafts[n].laid is None:
+                    drafts[n].outline.keep("segments", self.parts.splitter, own)
+        for n, (d, segments) in enumerate(zip(drafts, known, strict=True)):
+            title = d.document.title
+            later = title or (d.outline.title if self.parts.company and len(segments or ()) > 1 else title)
+            d.segments = [
+                Segment(document=n, start=s.start, text=s.text, title=later if i else title)
+                for i, s in enumerate(segments or ())
+            ]
+
+    def _score(self, request: Request, drafts: Sequence[Draft]) -> None:
+        segments = [s for d in drafts for s in d.segments]
+        scores = self.parts.scorer(request.query, segments)
+        for d, own in zip(drafts, by_document(segments, scores, len(drafts)), strict=True):
+            d.scores = own
+        self._rank(request, drafts)
+        self._cut(request, drafts)
+
+    def _rank(self, request: Request, drafts: Sequence[Draft]) -> None:
         """How relevant each document is: what the ranker says, or its best segment's score."""
         if self.ranker:
-            return [float(x) for x in self.ranker(request.query or "", [p.text for p in documents])]
-        return [max((s.relevance for s in g), default=cutting.LOWEST) for g in grouped]
+            for d, found in zip(drafts, self.ranker(request.query or "", [d.text for d in drafts]), strict=True):
+                d.relevance = float(found)
+            return
+        for d in drafts:
+            d.relevance = max((s.relevance for s in d.scores), default=cutting.LOWEST)
 
-    def _units(self, request: Request, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
+    def _cut(self, request: Request, drafts: Sequence[Draft]) -> None:
         """What the selector keeps or drops of each document."""
         unit = self._unit(request)
-        if unit == "edu":
-            return self._clauses(documents, [s for s in segments if documents[s.document].laid is None])
-        return [p.laid.units if p.laid else cut(unit, p) for p in documents]
+        prose = [d for d in drafts if d.laid is None]
+        for d, units in zip(prose, self._units(unit, prose), strict=True):
+            d.units = units
+        for d in drafts:
+            if d.laid:
+                d.units = d.laid.units
 
     def _unit(self, request: Request) -> UnitName:
         return request.unit or self.parts.unit
 
-    def _clauses(self, documents: Sequence[Prepared], segments: Sequence[Segment]) -> list[Units]:
+    def _units(self, unit: UnitName, drafts: Sequence[Draft]) -> list[Units]:
+        if unit != "edu":
+            return [cut(unit, d) for d in drafts]
         assert self.parts.segmenter is not None  # see check
-        own = by_document(segments, segments, len(documents))
-        found = by_document(segments, self.parts.segmenter(segments), len(documents))
-        each = zip(documents, own, found, strict=True)
-        return [p.laid.units if p.laid else uncut(assemble(len(p.text), s, d), p.text) for p, s, d in each]
+        found = iter(self.parts.segmenter([s for d in drafts for s in d.segments]))
+        own = [[next(found) for _ in d.segments] for d in drafts]
+        return [uncut(assemble(len(d.text), d.segments, o), d.text) for d, o in zip(drafts, own, strict=True)]
 
-    def _raised(
-        self,
-        request: Request,
-        documents: Sequence[Prepared],
-        means: Sequence[np.ndarray],
-        best: Sequence[float],
-    ) -> list[np.ndarray]:
-        """What the company that each document's sentences keep says of them: what their scores are raised by."""
-        query = request.query or ""
-        if self.parts.spread:
-            return [np.array([r]) for r in spread(best, self.parts.spread)]
-        if not self.parts.company or not asked(request):
-            return [np.zeros(1)] * len(documents)
-        titles = [p.document.title or title_of(p.text) for p in documents]
-        said = [(*p.read, m) for p, m in zip(documents, means, strict=True)]
-        prose = [None if p.laid else s for p, s in zip(documents, said, strict=True)]
-        return context(query, titles, prose, link(query, titles, said))
-
-    def _piece(
-        self,
-        request: Request,
-        forced: Forcing,
-        p: Prepared,
-        units: Units,
-        scores: Sequence[Scores],
-        means: np.ndarray,
-        raised: np.ndarray,
-    ) -> Piece:
-        checkpoint()
-        if p.laid:
-            return structured(forced, p, p.laid, scores, raised)
-        coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
-        sunk = 0.0 if asked(request) else self.parts.depth * depth(units)
-        beside = np.broadcast_to(raised, len(p.sentences))[cutting.owners(p.sentences, units.starts)]
-        return Piece(
-            text=p.text,
-            units=units,
-            score=cutting.drawn(units, p.sentences, scores, means, coherence) + beside - sunk,
-            forced=forced(p.document, units, p.sentences),
-            cost=cost(p, units),
-            allowed=np.ones(len(units), bool),
-            heads=inside(units, p.sentences) if self._unit(request) == "edu" else units.heads,
-            leads=units.leads,
-        )
-
-    def _below(
-        self,
-        request: Request,
-        documents: Sequence[Prepared],
-        segments: Sequence[Segment],
-        grouped: Sequence[Sequence[Scores]],
-        pieces: Sequence[Piece],
-    ) -> Iterator[tuple[list[Piece], str]]:
-        """The best sentence alone, by its clauses, then by its words: for budgets that hold no whole one."""
-        found = [(float(p.score[p.allowed].max()), -n) for n, p in enumerate(pieces) if p.allowed.any()]
-        if self._unit(request) != "sentence" or not found or documents[at := -max(found)[1]].laid:
-            return
-        p, piece = documents[at], pieces[at]
-        best = int(np.argmax(np.where(piece.allowed, piece.score, -np.inf)))
-        start, end = int(piece.units.starts[best]), int(piece.units.ends[best])
-        rest = [replace(p, allowed=np.zeros(len(p.units), bool)) for p in pieces]
-        own = [s for s in segments if s.document == at]
-        clauses = self._clauses([p], [replace(s, document=0) for s in own])[0] if self.parts.segmenter else None
-        for units, word in ((clauses, "clauses"), (negated(p.text, cut("word", p)), "words")):
-            if units is None:
-                continue
-            score = cutting.pooled(units, *cutting.together(grouped[at]))
-            inside_it = (units.starts < end) & (units.ends > start)
-            smaller = Piece(
-                text=p.text,
-                units=units,
-                score=score,
-                forced=np.zeros(len(units), bool),
-                cost=cost(p, units),
-                allowed=inside_it,
-                heads=inside(units, p.sentences) if word == "clauses" else units.heads,
-            )
-            yield [*rest[:at], smaller, *rest[at + 1 :]], word
-
-    def _result(
-        self,
-        request: Request,
-        documents: Sequence[Prepared],
-        grouped: Sequence[Sequence[Scores]],
-        best: Sequence[float],
-        pieces: Sequence[Piece],
-        kept: Sequence[np.ndarray],
-        order: Sequence[int],
-        total: int,
-        warnings: list[str],
-    ) -> Result:
-        written = [p.written(k) for p, k in zip(pieces, kept, strict=True)]
-        texts = [render(p.text, *w) for p, w in zip(pieces, written, strict=True)]
-        joined = join(request.separator, (texts[i] for i in order))
-        *counts, tokens_out = self.reader.count([*texts, joined])
-        out = []
-        for i, p in enumerate(documents):
+    def _pieces(self, request: Request, drafts: Sequence[Draft]) -> list[Piece]:
+        """Each document as the selector sees it."""
+        read = [d.read for d in drafts]
+        means = pooled(drafts, [units for _, units in read])
+        raised = self._raised(request, drafts, each(means, [len(units) for _, units in read]))
+        forced = Forcing(request.keep)
+        scores = iter(self._prose(request, drafts, means, raised))
+        edu = self._unit(request) == "edu"
+        pieces = []
+        for d, extra in zip(drafts, raised, strict=True):
             checkpoint()
-            out.append(
-                Compressed(
-                    id=p.document.id,
-                    text=render(p.document.text, *written[i]),
-                    spans=written[i][0],
-                    marks=written[i][1],
-                    kind=p.laid.kind if p.laid else None,
-                    score=sigmoid(best[i]) if asked(request) and self.parts.calibrated and not self.ranker else None,
-                    tokens_in=p.tokens_in,
-                    tokens_out=counts[i],
-                    segments=len(grouped[i]),
-                    cached=sum(s.cached for s in grouped[i]),
-                    units=pieces[i].units,
-                    scores=self.parts.probability(pieces[i].score),
+            if d.laid:
+                pieces.append(structured(forced, d, d.laid, extra))
+                continue
+            pieces.append(
+                Piece(
+                    text=d.text,
+                    units=d.units,
+                    score=next(scores),
+                    forced=forced(d.document, d.units, d.sentences),
+                    cost=d.cost(d.units),
+                    allowed=np.ones(len(d.units), bool),
+                    heads=inside(d.units, d.sentences) if edu else d.units.heads,
+                    leads=d.units.leads,
                 )
             )
-        return Result(
-            text=join(request.separator, (out[i].text for i in order)),
-            documents=out,
-            order=order,
-            tokens_in=total,
-            tokens_out=tokens_out,
-            segments=sum(d.segments for d in out),
-            cached=sum(d.cached for d in out),
-            warnings=warnings,
-        )
+        if request.top_documents is not None:
+            return only(pieces, by_relevance([d.relevance for d in drafts])[: request.top_documents])
+        return pieces
+
+    def _prose(
+        self, request: Request, drafts: Sequence[Draft], means: np.ndarray, raised: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """The scores of the units of each document that is prose."""
+        prose = [d for d in drafts if d.laid is None]
+        if not prose:
+            return []
+        if len(prose) < len(drafts):
+            rows = each(means, [len(d.read[1]) for d in drafts])
+            means = np.concatenate([row for row, d in zip(rows, drafts, strict=True) if d.laid is None])
+        coherence = self.parts.coherence if asked(request) else self.parts.coherence_unasked
+        score = drawn(prose, means, coherence)
+        extra = [r for r, d in zip(raised, drafts, strict=True) if d.laid is None]
+        if any(r.any() for r in extra):
+            wide = [np.broadcast_to(r, len(d.sentences)) for r, d in zip(extra, prose, strict=True)]
+            score = score + np.concatenate(wide)[owners(prose)]
+        if self.parts.depth and not asked(request):
+            score = score - self.parts.depth * np.concatenate([depth(d.units) for d in prose])
+        return each(score, [len(d.units) for d in prose])
+
+    def _raised(self, request: Request, drafts: Sequence[Draft], means: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the company that each document's sentences keep says of them: what their scores are raised by."""
+        if self.parts.spread:
+            return [np.array([r]) for r in spread([d.relevance for d in drafts], self.parts.spread)]
+        if not self.parts.company or not asked(request):
+            return [np.zeros(1)] * len(drafts)
+        query, titles = request.query or "", [d.title for d in drafts]
+        said = [(*d.read, m) for d, m in zip(drafts, means, strict=True)]
+        prose = [None if d.laid else s for d, s in zip(drafts, said, strict=True)]
+        names = [d.outline.names for d in drafts if d.laid is None]
+        return context(query, titles, prose, names, link(query, titles, said))
+
+    def _select(
+        self, request: Request, scored: Scored, order: Sequence[int]
+    ) -> tuple[list[Piece], list[np.ndarray], list[str]]:
+        """Kept units of each document, of which pieces, and warnings."""
+        pieces, total = scored.pieces, scored.total
+        kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
+        if any(k.any() for k in kept) or self._unit(request) != "sentence":
+            return pieces, kept, warnings
+        for smaller, word in below(scored.drafts, pieces, self._units if self.parts.segmenter else None):
+            again, warned = allocate(request, smaller, total, self.reader, self.parts.least, order)
+            if any(k.any() for k in again):
+                return smaller, again, [*warned, f"no whole sentence fits the budget: {word} of the best one are kept"]
+        return pieces, kept, warnings
 
 
-def cut(unit: str, p: Prepared) -> Units:
+def cut(unit: UnitName, d: Draft) -> Units:
     """A document's sentences, words, phrases or the reader's tokens."""
     checkpoint()
     if unit == "sentence":
-        return together(p.text)
+        return d.outline.together
     if unit == "token":
-        return uncut(cutting.tokens([int(s) for s in p.token_spans[:, 0]], len(p.text)), p.text, names=True)
-    return uncut(cutting.words(p.text) if unit == "word" else phrases(p.text), p.text)
+        return uncut(cutting.tokens([int(s) for s in d.token_spans[:, 0]], len(d.text)), d.text, names=True)
+    return uncut(cutting.words(d.text) if unit == "word" else phrases(d.text), d.text)
 
 
-def cost(p: Prepared, units: Units) -> np.ndarray:
-    """How many of the reader's tokens end in each unit; int64 [N]."""
-    at = cutting.owners(units, np.maximum(p.token_spans[:, 1] - 1, p.token_spans[:, 0]))
-    return np.bincount(at, minlength=len(units))
-
-
-def structured(forced: Forcing, p: Prepared, laid: Laid, scores: Sequence[Scores], raised: np.ndarray) -> Piece:
+def structured(forced: Forcing, d: Draft, laid: Laid, raised: np.ndarray) -> Piece:
     """A document that was cut by its structure as the selector sees it."""
-    found = peaks(laid.views, *cutting.together(scores), cutting.LOWEST)
+    found = peaks(laid.views, *cutting.together(d.scores), cutting.LOWEST)
     piece = Piece(
-        text=p.text,
+        text=d.text,
         units=laid.units,
         score=found + laid.prior + raised,
-        forced=forced(p.document, laid.units, laid.units),
-        cost=cost(p, laid.units),
+        forced=forced(d.document, laid.units, laid.units),
+        cost=d.cost(laid.units),
         allowed=np.ones(len(laid.units), bool),
         heads=laid.units.heads,
         form=laid.form,
     )
     return replace(piece, forced=with_heads(piece.forced, piece))
-
-
-def bounded(result: Result, segments: Sequence[Segment]) -> Result:
-    """The result, each document with the bounds of its segments; they lie elsewhere in one cut by its structure."""
-    spans = [Span(s.start, s.start + len(s.text)) for s in segments]
-    own = by_document(segments, spans, len(result.documents))
-    return replace(
-        result, documents=[replace(d, bounds=() if d.kind else b) for d, b in zip(result.documents, own, strict=True)]
-    )
-
-
-def standing(documents: Sequence[Compressed], repeats: Sequence[Sequence[Repeat]]) -> list[Compressed]:
-    """The documents, each with what it left to another that is kept there."""
-
-    starts = [[s.start for s in d.spans] for d in documents]
-
-    def kept(r: Repeat) -> bool:
-        at = bisect_right(starts[r.of], r.there.start) - 1
-        return at >= 0 and r.there.start < documents[r.of].spans[at].end
-
-    return [
-        replace(d, repeats=[r for r in own if kept(r)]) if own else d for d, own in zip(documents, repeats, strict=True)
-    ]
 
 
 def by_document(segments: Sequence[Segment], values: Sequence[T], count: int) -> list[list[T]]:

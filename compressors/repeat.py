@@ -9,56 +9,65 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from laconic.models import checkpoint
-from laconic.models.recent import remembered
 
-from .depend import together
 from .select import Piece
-from .types import Repeat, Span
+from .types import Repeat, Span, Units
 
 LEAST = 24  # characters of its words below which a sentence may be said again and mean something else
 _WORDS = re.compile(r"\w+(?:[.,'’-]\w+)*")
 _ARTICLES = {"a", "an", "the"}
 
 
-@remembered
-def said(text: str) -> list[int]:
-    """A hash of what each sentence of `together(text)` says; of a short one, together with the sentence before it."""
-    units = together(text)
+def said(text: str, units: Units) -> np.ndarray:
+    """A hash of what each unit says, int64 [N]; of a short one, together with the unit before it."""
     out, before = [], ""
     for a, b in zip(units.starts.tolist(), units.ends.tolist(), strict=True):
         checkpoint()
         words = " ".join(w for w in _WORDS.findall(text[a:b].casefold()) if w not in _ARTICLES)
         out.append(hash(words if len(words) >= LEAST else (before, words)))
         before = words
-    return out
+    return np.array(out, np.int64)
 
 
-def once(pieces: Sequence[Piece]) -> tuple[list[Piece], list[list[Repeat]]]:
-    """The pieces, of each sentence that several documents have only the best one allowed; what each leaves to others.
+def once(pieces: Sequence[Piece], sayings: Sequence[np.ndarray | None]) -> dict[int, list[Repeat]]:
+    """Of each sentence that several pieces have, leave only the best one allowed; what each piece leaves to others.
 
-    What must be kept stays, and what others depend on.
+    `sayings` is what `said` makes of each piece, None for one that has no part in it. What must be kept stays, and what
+    others depend on.
     """
+    own = [(n, s) for n, s in enumerate(sayings) if s is not None and len(s)]
+    if len(own) < 2:
+        return {}
+    hashes = np.concatenate([s for _, s in own])
+    ranked = np.sort(hashes)
+    again = np.flatnonzero(np.isin(hashes, ranked[1:][ranked[1:] == ranked[:-1]]))
+    if not len(again):
+        return {}
+    sizes = [len(s) for _, s in own]
+    piece = np.repeat([n for n, _ in own], sizes)
+    unit = np.concatenate([np.arange(size) for size in sizes])
     places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for n, piece in enumerate(pieces):
-        if len(pieces) > 1 and piece.form is None:
-            for unit, hashed in enumerate(said(piece.text)):
-                places[hashed].append((n, unit))
-    allowed, loose = [p.allowed.copy() for p in pieces], [free(p) for p in pieces]
-    repeats: list[list[Repeat]] = [[] for _ in pieces]
-    for same in places.values():
-        if len({n for n, _ in same}) < 2:
+    for at in again.tolist():
+        places[int(hashes[at])].append((int(piece[at]), int(unit[at])))
+    repeats: defaultdict[int, list[Repeat]] = defaultdict(list)
+    loose: dict[int, np.ndarray] = {}
+    for found in places.values():
+        if len({n for n, _ in found}) < 2:
             continue
-        best = max(same, key=lambda at: (pieces[at[0]].forced[at[1]], pieces[at[0]].score[at[1]], -at[0]))
-        for n, unit in same:
-            if n != best[0] and loose[n][unit]:
-                allowed[n][unit] = False
-                repeats[n].append(Repeat(span(pieces[n], unit), best[0], span(pieces[best[0]], best[1])))
-    return [replace(p, allowed=a) for p, a in zip(pieces, allowed, strict=True)], repeats
+        checkpoint()
+        best = max(found, key=lambda at: (pieces[at[0]].forced[at[1]], pieces[at[0]].score[at[1]], -at[0]))
+        for n, u in found:
+            if n not in loose:
+                loose[n] = free(pieces[n])
+                pieces[n].allowed = pieces[n].allowed.copy()
+            if n != best[0] and loose[n][u]:
+                pieces[n].allowed[u] = False
+                repeats[n].append(Repeat(span(pieces[n], u), best[0], span(pieces[best[0]], best[1])))
+    return repeats
 
 
 def free(piece: Piece) -> np.ndarray:

@@ -5,9 +5,9 @@ The count that decides is the reader's, taken on the rendered text, not a sum of
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,10 +18,9 @@ from .stages import Reader
 from .types import Units
 
 CANDIDATES, TRIES = 2000, 6  # units looked at for what room is left, and how often where more was taken than fits
-NEAR, DRIFT = 32, 4  # tokens, and times what estimates were off in the middle, within which one is not trusted
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Piece:
     """One document as the selector sees it."""
 
@@ -35,13 +34,26 @@ class Piece:
     leads: np.ndarray | None = None  # bool [N], units that are kept only for what depends on them
     form: Form | None = None  # how kept units become text, where spans alone do not say it
 
+    _last: tuple[bytes, Rendered, str] | None = None  # what was written last: a selection is counted, then answered
+
     def written(self, kept: np.ndarray) -> Rendered:
         """Kept units as spans of the text, and what stands between them."""
-        return self.form(kept) if self.form else Rendered(spans_of(self.text, self.units, kept), [])
+        return self._write(kept)[1]
+
+    def rendered(self, kept: np.ndarray) -> str:
+        """Kept units as text."""
+        return self._write(kept)[2]
+
+    def _write(self, kept: np.ndarray) -> tuple[bytes, Rendered, str]:
+        last, which = self._last, kept.tobytes()
+        if last is None or last[0] != which:
+            found = self.form(kept) if self.form else Rendered(spans_of(self.text, self.units, kept), [])
+            self._last = last = which, found, render(self.text, *found)
+        return last
 
 
 class Counter:
-    """Reader tokens of a set of kept units over several documents; only changed documents are counted again.
+    """Reader tokens of kept units of several documents, as they are handed over: rendered, joined in an order.
 
     Kept units are one bool array over the units of all documents.
     """
@@ -50,37 +62,20 @@ class Counter:
         self.reader, self.pieces, self.separator, self.order = reader, pieces, separator, order
         self.edges = np.cumsum([0, *(len(p.units) for p in pieces)])
         self.owner = np.repeat(np.arange(len(pieces)), np.diff(self.edges))  # the document of every unit
-        self.last = np.zeros(self.edges[-1], bool)
-        self.memo: list[tuple[str, int]] = [("", 0)] * len(pieces)  # of `last`: each document's text and count
         self.gap = reader.count([separator])[0] if len(pieces) > 1 else 0
 
     def __call__(self, kept: np.ndarray) -> int:
-        """Documents and separators counted apart: what the text as it is handed over comes to, or nearly."""
-        self._refresh(kept)
-        counts = [n for text, n in self.memo if text]
-        return sum(counts) + self.gap * max(0, len(counts) - 1)
-
-    def joined(self, kept: np.ndarray) -> int:
-        """The count of the text as it is handed over."""
-        self._refresh(kept)
-        if len(self.memo) == 1:
-            return self.memo[0][1]
-        return self.reader.count([join(self.separator, (self.memo[i][0] for i in self.order))])[0]
+        own = self.each(kept)
+        texts = []
+        for i in self.order:
+            checkpoint()
+            texts.append(self.pieces[i].rendered(own[i]))
+        return self.reader.count([join(self.separator, texts)])[0]
 
     def each(self, kept: np.ndarray) -> list[np.ndarray]:
         """The same, one array for each document."""
-        return np.split(kept, self.edges[1:-1])
-
-    def _refresh(self, kept: np.ndarray) -> None:
-        changed = np.unique(self.owner[kept != self.last]).tolist()
-        self.last = kept
-        texts = []
-        for i in changed:
-            checkpoint()
-            inside = slice(self.edges[i], self.edges[i + 1])
-            texts.append(render(self.pieces[i].text, *self.pieces[i].written(kept[inside])))
-        for i, text, count in zip(changed, texts, self.reader.count(texts), strict=True):
-            self.memo[i] = (text, count)
+        bounds = self.edges.tolist()
+        return [kept[a:b] for a, b in pairwise(bounds)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,55 +188,84 @@ def within(
     pool = Pool.of(pieces)
     best, least = pool.ordered(), int(pool.forced.sum())
     count = Counter(reader, pieces, separator, range(len(pieces)) if order is None else order)
+    if least and (excess := count(pool.forced) - budget) > 0:
+        return Selection(kept=count.each(pool.forced), excess=excess)
+    kept, k, over = longest(best, least, pool, count, budget)
+    for _ in range(TRIES):
+        more = filled(kept, best[k:], pool, count, budget, -over)
+        if more is None:
+            break
+        kept, over = more
+    return Selection(kept=count.each(kept), excess=0)
+
+
+def longest(best: np.ndarray, least: int, pool: Pool, count: Counter, budget: int) -> tuple[np.ndarray, int, int]:
+    """Of the `best` units the first k, so many that one more is not within the budget: kept, k, their tokens less it.
+
+    By estimates, each corrected by what the last one was off, and by halves where that does not end.
+    """
+    begun = np.zeros(len(best), bool)  # units that are the first of their documents: a separator comes with them
+    begun[np.unique(count.owner[best], return_index=True)[1]] = True
+    spent = np.concatenate(([0], np.cumsum(pool.cost[best] + count.gap * begun))) - count.gap
 
     def prefix(k: int) -> np.ndarray:
         kept = np.zeros(len(pool.score), bool)
         kept[best[:k]] = True
-        return kept
+        return pool.needed(kept)
 
-    if least and (excess := count.joined(prefix(least)) - budget) > 0:
-        return Selection(kept=count.each(prefix(least)), excess=excess)
-    begun = np.zeros(len(best), bool)  # units that are the first of their documents: a separator comes with them
-    begun[np.unique(count.owner[best], return_index=True)[1]] = True
-    spent = np.concatenate(([0], np.cumsum(pool.cost[best] + count.gap * begun))) - count.gap
-    k = longest(
-        least,
-        spent,
-        budget,
-        lambda k: count(prefix(k)),
-        lambda k: len(pieces) == 1 or count.joined(prefix(k)) <= budget,
-    )
-    return Selection(kept=count.each(filled(pool.needed(prefix(k)), best[k:], pool, count, budget)), excess=0)
+    def guess(drift: int) -> int:
+        return int(spent.searchsorted(budget - drift, side="right")) - 1
+
+    low, high, found, tries = least, len(best), (prefix(least), least, 0), 0
+    k = max(low, min(guess(0), high))
+    while True:
+        kept = prefix(k)
+        over = count(kept) - budget
+        if over <= 0:
+            low, found = k, (kept, k, over)
+        else:
+            high = k - 1
+        following = guess(budget + over - int(spent[k]))
+        if low >= high or (over <= 0 and following <= k):
+            break
+        tries += 1
+        k = max(low + 1, min(following, high)) if tries < TRIES else (low + high + 1) // 2
+    if found[1] == least:
+        found = found[0], least, count(found[0]) - budget
+    return found
 
 
-def filled(kept: np.ndarray, rest: np.ndarray, pool: Pool, count: Counter, budget: int) -> np.ndarray:
-    """`kept` and, of the `rest`, best first, what still fits; by estimates, and counted as a whole.
+def filled(
+    kept: np.ndarray, rest: np.ndarray, pool: Pool, count: Counter, budget: int, room: int
+) -> tuple[np.ndarray, int] | None:
+    """`kept` and, of the `rest`, best first, what still fits in `room` tokens, and its tokens less the budget.
 
-    Where the estimates were too low, less room is given than there seemed to be, and all is tried again.
+    By estimates, and counted as a whole; where they were too low, less room is given than there seemed to be, and all
+    is tried again. None where nothing more fits.
     """
     rest = rest[:CANDIDATES]
-    if not len(rest):
-        return kept
-    smallest = int(pool.cost[rest].min())
-    room = budget - (count.joined(kept) if kept.any() else 0)
+    rest = rest[~kept[rest]]
     for _ in range(TRIES):
-        if room < smallest or (more := taken(kept, rest, pool, count, room)) is None:
-            return kept
-        over = count.joined(more) - budget
+        if room <= 0 or (more := taken(kept, rest, pool, count, room)) is None:
+            return None
+        over = count(more) - budget
         if over <= 0:
-            return more
+            return more, over
         room -= over
-    return kept
+    return None
 
 
 def taken(kept: np.ndarray, rest: np.ndarray, pool: Pool, count: Counter, room: int) -> np.ndarray | None:
     """`kept` and what of the `rest` comes to no more than `room` tokens by its own costs; None where nothing does."""
+    rest = rest[(pool.cost[rest] <= room) & ~pool.leads[rest]]
+    if not len(rest):
+        return None
     out, left = kept.copy(), room
     used = np.zeros(len(count.pieces), bool)
     used[count.owner[kept]] = True
     some = bool(used.any())
     for unit in rest.tolist():
-        if out[unit] or pool.leads[unit]:
+        if out[unit]:
             continue
         chain, owner = pool.chain(unit, out), count.owner[unit]
         price = int(pool.cost[chain].sum()) + (0 if used[owner] else count.gap * some)
@@ -251,45 +275,7 @@ def taken(kept: np.ndarray, rest: np.ndarray, pool: Pool, count: Counter, room: 
             used[owner] = some = True
             if left <= 0:
                 break
-    return out if (out != kept).any() else None
-
-
-def longest(
-    least: int, spent: np.ndarray, budget: int, count: Callable[[int], int], joined: Callable[[int], bool]
-) -> int:
-    """A number of units, `least` or more, that is within the budget while one more is not; `spent` estimates counts.
-
-    The same places are tried whatever the budget, and a larger budget says yes wherever a smaller one does: so what
-    two budgets keep nests even where counts do not grow with what is kept (byte-level readers, documents that are
-    glued together). Counts are taken only where the estimate is near the budget: nearer than it is off in the middle.
-    """
-    found: dict[int, bool] = {}
-    counted: dict[int, int] = {}
-
-    def fits(k: int) -> bool:
-        if k not in found:
-            checkpoint()
-            counted[k] = count(k)
-            found[k] = counted[k] <= budget and joined(k)
-        return found[k]
-
-    def search(margin: float) -> int:
-        low, high = least, len(spent) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            off = int(spent[middle]) - budget
-            good = fits(middle) if abs(off) <= margin else off < 0
-            low, high = (middle, high) if good else (low, middle - 1)
-        return low
-
-    if least == len(spent) - 1:
-        return least
-    middle = (least + len(spent)) // 2
-    fits(middle)
-    k = search(NEAR + DRIFT * abs(counted[middle] - int(spent[middle])))
-    if (k == least or fits(k)) and (k == len(spent) - 1 or not fits(k + 1)):
-        return k
-    return search(math.inf)
+    return out if left < room else None
 
 
 def joint_heads(pieces: Sequence[Piece]) -> np.ndarray | None:

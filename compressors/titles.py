@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from laconic.models.recent import remembered
-
 HEAD = 4000  # characters in which a title is looked for
 LONGEST = 100  # characters of one
 PLAIN = 60  # and of a line that nothing marks as one, without a blank line after it
@@ -31,7 +29,6 @@ _MARKED = re.compile(r"(?:[-*+•|>`~{}\[\]<$%@/\\;]|\d{1,3}[.)][ \t])")
 _SENTENCE = tuple(".,;:…。，、；：．")
 
 
-@remembered
 def title_of(text: str) -> str:
     """The title that a text begins with or names, "" where there is none; no longer than LONGEST characters."""
     found = _said(text[:HEAD].lstrip("\ufeff \t\r\n").replace("\r\n", "\n"))

@@ -195,6 +195,7 @@ class Compressed:
     marks: Sequence[Mark] = ()  # what stands between spans in the place of what was left out
     repeats: Sequence[Repeat] = ()  # what was left to other documents that say the same
     kind: str | None = None  # the recipe that cut it by its structure; None where the request's own did
+    title: str | None = None  # what it is about: as given, or found in its text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

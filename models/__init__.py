@@ -23,7 +23,7 @@ from .marks import MARKS, marks
 from .readers import HfReader, TiktokenReader, open_reader
 from .scheduler import Scheduler
 from .tokenizer import Encoded, TextTokenizer
-from .work import Cancelled, DeadlineExceeded, EngineError, Work, checkpoint, current
+from .work import Cancelled, DeadlineExceeded, EngineError, Work, checkpoint, current, tenant
 
 __all__ = [
     "MARKS",
@@ -64,4 +64,5 @@ __all__ = [
     "load_tokenizer",
     "marks",
     "open_reader",
+    "tenant",
 ]

@@ -129,13 +129,12 @@ class Words:
 
     def _count(self, text: str) -> int:
         words = split(text)
-        try:
-            return sum(map(self._sizes.__getitem__, words))
-        except KeyError:
-            if len(text) > LONGEST and max(map(len, words)) > LONGEST:
-                words = [part for word in words for _, part in self._cut(word)]
-            known = self._known(set(words))
-            return sum(len(known[word][0]) for word in words)
+        found = list(map(self._sizes.get, words))
+        if None not in found:
+            return sum(found)  # type: ignore[arg-type]  # see the line before
+        new = [part for word, n in zip(words, found, strict=True) if n is None for _, part in self._cut(word)]
+        known = self._known(set(new))
+        return sum(filter(None, found)) + sum(len(known[part][0]) for part in new)
 
     def _known(self, words: Iterable[str]) -> dict[str, Piece]:
         memo = self._memo

@@ -11,6 +11,7 @@ import pytest
 from laconic.compressors import Budget, Compressor, Document, Pipeline, Request
 from laconic.compressors.context import apart, context, recurring
 from laconic.compressors.link import Read
+from laconic.compressors.outline import Outline
 from laconic.compressors.units import LOWEST, sentences
 
 PLAIN = "One saw Ada. Two met Ada. Three stayed. Four left. Five slept. "
@@ -20,6 +21,10 @@ OTHER = "One saw Ada. Two met Ben. Three stayed. Four left. Five slept. "
 def read(text: str, scores: Sequence[float]) -> Read:
     """A document whose sentences have these scores."""
     return text, sentences(text), np.array(scores, np.float64)
+
+
+def names(*texts: str) -> list[frozenset[str]]:
+    return [Outline(text).names for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -37,36 +42,38 @@ def read(text: str, scores: Sequence[float]) -> Read:
 )
 def test_texts_about_different_things(titles: list[str | None], found: bool) -> None:
     """They are where most have a name that no other has."""
-    assert apart(titles, [PLAIN] * len(titles)) is found
+    assert apart(titles, names(*[PLAIN] * len(titles))) is found
     two = [read(PLAIN, [0, -1, -2, -3, -4])] * len(titles)
-    moved = context("who slept?", titles, two, [0.5] * len(titles))
+    moved = context("who slept?", titles, two, names(*[PLAIN] * len(titles)), [0.5] * len(titles))
     assert all(np.array_equal(m, np.full(5, 0.5)) for m in moved) is found
 
 
 def test_names_that_recur() -> None:
     """Texts are parts of one where they speak of the same people."""
-    strangers = ["We met Ada.", "We met Ben.", "We met Cid and Dan."]
-    assert recurring([PLAIN, OTHER]) == pytest.approx(2 / 3)
-    assert recurring(strangers) == recurring(["", "none", "We met Ada."]) == recurring([]) == 0
-    assert apart([None] * 3, strangers) and not apart([None] * 2, [PLAIN, OTHER])
-    assert apart(["Oslo"] * 3, strangers) and not apart([None], [PLAIN])
+    strangers = names("We met Ada.", "We met Ben.", "We met Cid and Dan.")
+    assert recurring(names(PLAIN, OTHER)) == pytest.approx(2 / 3)
+    assert recurring(strangers) == recurring(names("", "none", "We met Ada.")) == recurring([]) == 0
+    assert apart([None] * 3, strangers) and not apart([None] * 2, names(PLAIN, OTHER))
+    assert apart(["Oslo"] * 3, strangers) and not apart([None], names(PLAIN))
 
 
 def test_words_of_the_question() -> None:
     """Of like sentences the one with the question's rare word is best, and what all share tells nothing."""
     text = "The remote is grey. The remote is large. The remote has rubber. The remote is new. The remote is here. "
     given = read(text, [0, -0.1, -1, -0.2, -9])
-    (moved,) = context("remote rubber", [None], [given], [0.0])
+    (moved,) = context("remote rubber", [None], [given], names(text), [0.0])
     assert (given[2] + moved).tolist() == pytest.approx([-0.1, -0.2, 0, -1, -9])
 
 
 def test_the_best_of_each_document() -> None:
     """A document with a better sentence stands above one that has none, by all of its sentences; no score is new."""
     good, poor = read(PLAIN, [3, -4, -6, -8, -10]), read(PLAIN, [-3, -5, -7, -9, -11])
-    first, second = context("nothing of it", [None, None], [good, poor], [0.0, 0.0])
+    first, second = context("nothing of it", [None, None], [good, poor], names(PLAIN, PLAIN), [0.0, 0.0])
     assert (good[2] + first).tolist() == [3, -3, -4, -5, -7]
     assert (poor[2] + second).tolist() == [-6, -8, -9, -10, -11]
-    first, second = context("nothing of it", [None, None], [good, poor], [0.0, 12.0])  # what links have raised it by
+    first, second = context(
+        "nothing of it", [None, None], [good, poor], names(PLAIN, PLAIN), [0.0, 12.0]
+    )  # what links have raised it by
     assert (poor[2] + second).tolist() == [9, 7, 5, 3, 3] and good[2][0] + first[0] == 1
 
 
@@ -74,7 +81,7 @@ def test_what_has_no_scores() -> None:
     """Sentences that nobody scored stay as they are, documents cut otherwise too, and so do empty ones."""
     half = read(PLAIN, [1, LOWEST, 0, LOWEST, -1])
     none, empty = read(PLAIN, [LOWEST] * 5), read("", [])
-    moved = context("who slept?", [None] * 4, [half, none, empty, None], [0.0, 0.0, 0.0, 0.7])
+    moved = context("who slept?", [None] * 4, [half, none, empty, None], names(PLAIN, PLAIN, ""), [0.0, 0.0, 0.0, 0.7])
     assert not moved[0][[1, 3]].any() and moved[0][4] != 0
     assert [m.tolist() for m in moved[1:]] == [[0.0] * 5, [], [0.7]]
 

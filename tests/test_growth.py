@@ -26,9 +26,9 @@ from laconic.compressors.content.detect import detect, unfenced
 from laconic.compressors.content.markdown_blocks import blocks
 from laconic.compressors.forced import Forcing
 from laconic.compressors.score_token import identifiers
-from laconic.compressors.select import longest
+from laconic.compressors.select import Piece, within
 from laconic.compressors.structure import tree
-from laconic.compressors.units import sentences, words
+from laconic.compressors.units import from_starts, sentences, words
 from laconic.models import Cancelled, DeadlineExceeded, HfReader, ModelInput, TextTokenizer, Work, current
 from laconic.models.work import ASIDE, checkpoint
 
@@ -100,32 +100,66 @@ def test_selecting_counts_a_text_a_few_times(shape: str, fake_parts: Parts, read
     assert counting.characters < 24 * asked.size
 
 
+class Odd:
+    """A reader that counts as it likes: so many tokens for so many letters."""
+
+    name = "odd"
+
+    def __init__(self, counts: list[int]) -> None:
+        self.counts = counts
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return [self.counts[text.count("a")] for text in texts]
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        raise NotImplementedError
+
+
+def letters(costs: Sequence[int], forced: int = 0) -> Piece:
+    """A text of so many units of one letter, the first ones best."""
+    many = len(costs)
+    return Piece(
+        text="a " * many,
+        units=from_starts(np.arange(0, 2 * many, 2), 2 * many),
+        score=-np.arange(many, dtype=np.float64),
+        forced=np.arange(many) < forced,
+        cost=np.array(costs, np.int64),
+        allowed=np.ones(many, bool),
+    )
+
+
 @given(
     steps=st.lists(st.integers(0, 9), min_size=1, max_size=300),
     noise=st.lists(st.integers(-30, 30), min_size=301, max_size=301),
-    budgets=st.tuples(st.integers(1, 1500), st.integers(1, 1500)),
-    least=st.integers(0, 5),
+    budget=st.integers(1, 1500),
+    forced=st.integers(0, 5),
 )
-def test_prefixes_nest_where_counts_go_up_and_down(
-    steps: list[int], noise: list[int], budgets: tuple[int, int], least: int
+def test_budgets_are_met_where_counts_go_up_and_down(
+    steps: list[int], noise: list[int], budget: int, forced: int
 ) -> None:
-    """A smaller budget's prefix is no longer than a larger one's, fits, and one more unit would not."""
-    spent = np.concatenate(([0], np.cumsum(steps)))
-    least = min(least, len(steps))
-    counts = [int(s) + n for s, n in zip(spent, noise, strict=False)]
-    found = [longest(least, spent, b, counts.__getitem__, lambda k: True) for b in sorted(budgets)]
-    assert found[0] <= found[1]
-    for budget, k in zip(sorted(budgets), found, strict=True):
-        assert k == least or counts[k] <= budget
-        assert k == len(steps) or counts[k + 1] > budget
+    """What is kept fits, or is only what must be."""
+    counts = [0, *(max(0, int(s) + n) for s, n in zip(np.cumsum(steps), noise, strict=False))]
+    found = within([letters(steps, forced)], budget, Odd(counts))
+    kept = int(found.kept[0].sum())
+    assert found.kept[0][:forced].all()
+    assert counts[kept] <= budget or (found.excess == counts[kept] - budget and kept == min(forced, len(steps)))
 
 
-def test_estimates_that_are_far_off_are_not_trusted() -> None:
-    """A budget is met and used where the middle looks as estimated and all else does not."""
-    spent = np.arange(1001)
-    counts = [0 if k < 500 else 500 if k == 500 else 5 * k for k in range(1001)]
-    k = longest(0, spent, 2600, counts.__getitem__, lambda k: True)
-    assert counts[k] <= 2600 < counts[k + 1]
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [0 if k < 500 else 500 if k == 500 else 5 * k for k in range(1001)],
+        [5 * k for k in range(1001)],
+        [3 * k if k < 400 else 1200 + 9 * (k - 400) for k in range(1001)],
+        [k // 7 for k in range(1001)],
+    ],
+)
+def test_estimates_that_are_far_off_are_not_trusted(counts: list[int]) -> None:
+    """A budget is met and used where texts come to other numbers of tokens than their parts."""
+    for budget in (100, 130, 2600):
+        kept = int(within([letters([1] * 1000)], budget, Odd(counts)).kept[0].sum())
+        assert counts[kept] <= budget
+        assert kept == 1000 or counts[kept] == budget or counts[kept + 1] > budget
 
 
 @pytest.mark.parametrize("pattern", ["a(?:.*b)?", "(a*)*b", r"\w+\s?$"])

@@ -47,7 +47,7 @@ def run(compressor: Compressor, *texts: str, query: str | None = None, rate: flo
 
 
 def pieces(text: str) -> list[str]:
-    units = together(text)
+    units = together(text, sentences(text))
     return [text[a:b] for a, b in zip(units.starts, units.ends, strict=True)]
 
 

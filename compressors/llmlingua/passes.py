@@ -31,6 +31,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.flights: Flights[Any] = Flights()
+        self.emptied = 0
         self._held: dict[bytes, bytes] = {}
 
     def key(self, kind: str, digest: bytes) -> bytes:

@@ -45,6 +45,7 @@ class Tiers:
         )
         self._namespace = lru_cache(1024)(self._hashed)
         self.flights: Flights[Any] = Flights()
+        self.emptied = 0
         self.lookups: Counter[tuple[str, str]] = Counter()
 
     def namespace(self, tenant: str) -> str:
@@ -92,6 +93,7 @@ class Tiers:
 
     async def flush(self, tenant: str | None = None) -> dict[str, int | None]:
         """Forget a tenant's values, or all; how many each tier held. Redis' figure is None where it does not answer."""
+        self.emptied += 1
         own = f"{self.prefix}:v{SCHEMA}:" + (f"{self.namespace(tenant)}:" if tenant is not None else "")
         gone: dict[str, int | None] = {"l1": self.lru.clear(own.encode())}
         if self.remote is not None:

@@ -1,0 +1,81 @@
+"""Requests as they were scored: another budget for the same texts and question only selects anew.
+
+Kept in memory beside the cache of scores and only where there is one, for whose work it came with.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+from laconic.models import tenant
+from laconic.models.forks import after_fork
+
+from .cached import Store
+from .draft import Draft
+from .select import Piece
+from .types import Request
+
+CHARACTERS = 1_000_000  # of all requests kept by one pipeline: about 15 MB of spans and scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """A request's documents, scored and cut, before anything is chosen."""
+
+    drafts: list[Draft]
+    pieces: list[Piece]
+    total: int  # the reader's tokens of all
+
+    @property
+    def known(self) -> Scored:
+        """The same, all of it from the cache."""
+        drafts = [
+            replace(d, scores=[s if s.cached else replace(s, cached=True) for s in d.scores]) for d in self.drafts
+        ]
+        return replace(self, drafts=drafts)
+
+
+class RecentlyScored:
+    """The last requests, the least recently used forgotten first; thread-safe."""
+
+    def __init__(self, store: Store, limit: int = CHARACTERS) -> None:
+        self.store, self.limit, self.held = store, limit, 0
+        self._values: OrderedDict[Hashable, Scored] = OrderedDict()
+        self._begin_anew()
+        after_fork(self, RecentlyScored._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+
+    def get(self, request: Request) -> Scored | None:
+        key = self._key(request)
+        with self._lock:
+            if (found := self._values.get(key)) is not None:
+                self._values.move_to_end(key)
+        return found
+
+    def put(self, request: Request, scored: Scored) -> None:
+        size, key = length(request), self._key(request)
+        if size > self.limit // 4:
+            return
+        with self._lock:
+            if self._values.pop(key, None) is None:
+                self.held += size
+            self._values[key] = scored.known
+            while self.held > self.limit:
+                _, gone = self._values.popitem(last=False)
+                self.held -= sum(len(d.document.text) for d in gone.drafts)
+
+    def _key(self, r: Request) -> Hashable:
+        """Everything that a request is scored by; what its cache has forgotten since is not asked for again."""
+        keep = tuple(r.keep.strings), tuple(r.keep.patterns), r.keep.digits, r.keep.first_sentence
+        documents = tuple([(d.text, d.title, d.id, d.compress, d.budget) for d in r.documents])
+        told = (r.query, r.unit, r.scope, r.duplicates, r.top_documents, r.marker, r.separator)
+        return tenant(), self.store.emptied, told, keep, documents
+
+
+def length(request: Request) -> int:
+    return sum(len(d.text) for d in request.documents)
