@@ -25,25 +25,40 @@ def below(drafts: Sequence[Draft], pieces: Sequence[Piece], clauses: Cut | None)
         return
     d, piece = drafts[at], pieces[at]
     best = int(np.argmax(np.where(piece.allowed, piece.score, -np.inf)))
-    start, end = int(piece.units.starts[best]), int(piece.units.ends[best])
+    chain = [best]  # what it cannot stand without is kept whole, or nothing is
+    while piece.heads is not None and (head := int(piece.heads[chain[-1]])) >= 0 and piece.allowed[head]:
+        chain.append(head)
+    ranges = [(int(piece.units.starts[n]), int(piece.units.ends[n])) for n in chain]
     rest = [replace(p, allowed=np.zeros(len(p.units), bool)) for p in pieces]
     if clauses:
         units = clauses("edu", [d])[0]
-        rest[at] = part(d, units, start, end, inside(units, d.sentences))
+        rest[at] = part(d, units, ranges, inside(units, d.sentences))
         yield rest, "clauses"
     words = negated(d.text, uncut(cutting.words(d.text), d.text))
-    rest[at] = part(d, words, start, end, words.heads)
+    rest[at] = part(d, words, ranges, words.heads)
     yield rest, "words"
 
 
-def part(d: Draft, units: Units, start: int, end: int, heads: np.ndarray | None) -> Piece:
-    """A document of which only the units within [start, end) are allowed."""
+def part(d: Draft, units: Units, ranges: Sequence[tuple[int, int]], heads: np.ndarray | None) -> Piece:
+    """A document of which only the units within the first range are allowed, each with all that is in the others."""
+    allowed = np.zeros(len(units), bool)
+    heads = np.full(len(units), -1) if heads is None else heads.copy()
+    before = -1
+    for start, end in reversed(ranges):
+        own = (units.starts < end) & (units.ends > start) & ~allowed
+        allowed |= own
+        if (start, end) == ranges[0]:
+            heads[own & ((heads < 0) | ~own[heads])] = before
+            break
+        for n in np.flatnonzero(own).tolist():  # whole: each of its units depends on the one before
+            heads[n], before = before, n
     return Piece(
         text=d.text,
         units=units,
-        score=pooled([d], [units]),
+        score=np.where(own, pooled([d], [units]), cutting.LOWEST),
         forced=np.zeros(len(units), bool),
         cost=d.cost(units),
-        allowed=(units.starts < end) & (units.ends > start),
+        allowed=allowed,
         heads=heads,
+        leads=allowed & ~own,
     )

@@ -17,6 +17,7 @@ from .below import below
 from .cached import CachedScorer
 from .content.laid import Laid, narrowed, peaks
 from .context import context
+from .depend import negated
 from .draft import Draft, drawn, each, owners, pooled
 from .edu import assemble, depth, inside
 from .forced import Forcing
@@ -142,7 +143,9 @@ class Pipeline:
         assert self.parts.segmenter is not None  # see check
         found = iter(self.parts.segmenter([s for d in drafts for s in d.segments]))
         own = [[next(found) for _ in d.segments] for d in drafts]
-        return [uncut(assemble(len(d.text), d.segments, o), d.text) for d, o in zip(drafts, own, strict=True)]
+        return [
+            uncut(assemble(len(d.text), d.segments, o), d.text, names=True) for d, o in zip(drafts, own, strict=True)
+        ]
 
     def _pieces(self, request: Request, drafts: Sequence[Draft]) -> list[Piece]:
         """Each document as the selector sees it."""
@@ -227,8 +230,9 @@ def cut(unit: UnitName, d: Draft) -> Units:
     if unit == "sentence":
         return d.outline.together
     if unit == "token":
-        return uncut(cutting.tokens([int(s) for s in d.token_spans[:, 0]], len(d.text)), d.text, names=True)
-    return uncut(cutting.words(d.text) if unit == "word" else phrases(d.text), d.text)
+        starts = [int(s) for s in d.token_spans[:, 0]]
+        return negated(d.text, uncut(cutting.tokens(starts, len(d.text)), d.text, names=True))
+    return negated(d.text, uncut(cutting.words(d.text) if unit == "word" else phrases(d.text), d.text))
 
 
 def structured(forced: Forcing, d: Draft, laid: Laid, raised: np.ndarray) -> Piece:

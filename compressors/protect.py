@@ -1,4 +1,4 @@
-"""What no unit is cut in: links, tags, table rows, lines of fenced code, numbers with their units, names."""
+"""What no unit is cut in: links, tags, table rows, lines of fenced code, numbers with their units, dates, names."""
 
 from __future__ import annotations
 
@@ -40,6 +40,24 @@ _NAME = re.compile(
     r"|[A-Za-z0-9_]{1,200}(?:[_./:\\-]{1,2}[A-Za-z0-9_]{1,200}){1,40}"  # snake_case, versions, UUIDs, a.b(), dates
     r"|[A-Za-z_]{1,60}\d\w{0,200}|\d[\w]{1,200})"  # part numbers, numbers
 )
+# 14 October 2024, 3. Juni, 1er mai, 12 de mayo de 2020; and October 14, 2024, Chapter 12, Room 3
+_MONTHS = (
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug "
+    "sept sep oct nov dec januar februar märz april mai juni juli august september oktober november dezember janvier "
+    "février mars avril juin juillet août septembre octobre novembre décembre enero febrero marzo abril mayo junio "
+    "julio agosto septiembre octubre noviembre diciembre gennaio febbraio aprile maggio giugno luglio settembre "
+    "ottobre dicembre janeiro fevereiro março maio junho julho setembro outubro novembro dezembro januari februari "
+    "maart mei augustus mars maj augusti января февраля марта апреля мая июня июля августа сентября октября ноября "
+    "декабря"
+)
+_DATE = re.compile(
+    r"(?<![\w.,/-])\d{1,2}(?:st|nd|rd|th|er|\.|º|ª)?[ \u00a0](?:(?:of|de|d['’])[ \u00a0]?)?"
+    rf"(?:{'|'.join(sorted({m for w in _MONTHS.split() for m in (w, w.capitalize())}, key=lambda m: (-len(m), m)))})\b"
+    r"(?:\.?,?[ \u00a0](?:de[ \u00a0])?\d{4}(?!\w))?"
+)
+_NUMBERED = re.compile(
+    r"(?<!\w)[A-Z][a-z]{2,14}\.?[ \u00a0]\d{1,4}(?:st|nd|rd|th)?(?:,[ \u00a0]\d{4})?(?![\w]|[.,:]\d)"
+)
 _JOINED = re.compile(r"[A-Za-z]{1,60}(?:[-'’./][A-Za-z]{1,60}){1,6}")  # words with hyphens are no identifiers
 
 
@@ -50,13 +68,15 @@ def unbroken(text: str, *, names: bool = False) -> np.ndarray:
 
 @remembered
 def _marked(text: str) -> np.ndarray:
-    """Links, tags, rows, code, quantities."""
+    """Links, tags, rows, code, quantities, dates."""
     found = [
         *(spans(_LINK, text) if "](" in text else ()),
         *(spans(_TAG, text) if "<" in text else ()),
         *(spans(_ROW, text, 1) if "|" in text else ()),
         *(fenced(text) if "```" in text or "~~~" in text else ()),
         *spans(_QUANTITY, text),
+        *spans(_DATE, text),
+        *spans(_NUMBERED, text),
     ]
     return merged(found)
 

@@ -35,7 +35,9 @@ SPREAD = 0.25  # share by which the best document's rate is above the middle one
 def _content(name: str, summary: str, source: str, layout: Layout | None = None) -> Recipe:
     """A row of the table: token.v1 over units of the content's structure."""
     build = content_parts(layout or LAYOUTS[name])
-    return Recipe(name=name, summary=summary, source=source, unit="word", kind="scorer", build=build, scores="token.1")
+    return Recipe(
+        name=name, summary=summary, source=source, unit="sentence", kind="scorer", build=build, scores="token.1"
+    )
 
 
 RECIPES: dict[str, Recipe] = {

@@ -22,6 +22,7 @@ from laconic.models.work import checkpoint
 
 from .protect import FENCE, uncut
 from .types import Scores, Units
+from .wrapped import full_lines
 
 _CJK_STOP = re.compile(r"[。！？｡]+[」』）”’\"']*")
 _CROWDING = ("。", "！", "？", "｡", "!", "?", "''")  # the splitter compares these with one another
@@ -35,6 +36,7 @@ _ALONE = (
 _SPACE = np.array([chr(i).isspace() for i in range(0x3001)])  # there is no white space beyond
 _NARROW = {i: " " for i in range(0x80, 0x3001) if chr(i).isspace()}
 _STOP = re.compile(r"[.!?]\s+")
+_REFERENCE = re.compile(r"(?:\[[^\[\]\n]{1,40}\])+\s*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # what an item begins with: 2. (b) iv) § 3 - * • #
 MARKER = re.compile(
@@ -104,13 +106,25 @@ def sentences(text: str) -> Units:
 def _saying(block: str) -> Iterator[int]:
     """Where sentences of a block begin that say something: white space goes with what stands before it, the number or
     mark of an item with what follows it."""
-    edges = sorted({0, *_prose(block), len(block)})
+    edges = sorted({0, *(_behind(block, at) for at in _prose(block) if not _listed(block, at)), len(block)})
     marked = False
     for at, stop in pairwise(edges):
         piece = block[at : min(stop, at + LABEL)].strip()
         if not marked and (piece or stop - at > LABEL):
             yield at
         marked = stop - at <= LABEL and (MARKER.fullmatch(piece) is not None or (marked and not piece))
+
+
+def _behind(block: str, at: int) -> int:
+    """A place, or the one behind a reference[1] that belongs to the sentence before it."""
+    found = _REFERENCE.match(block, at) if block[at : at + 1] == "[" and not block[at - 1 : at].isspace() else None
+    return found.end() if found else at
+
+
+def _listed(block: str, at: int) -> bool:
+    """Whether a place is between the items of a list within a sentence: a) one; b) two."""
+    before = block[max(0, at - LABEL) : at]
+    return "\n" not in before and before.rstrip()[-1:] in (",", ";", ":")
 
 
 def _lines(text: str) -> list[tuple[int, int, bool]]:
@@ -122,11 +136,12 @@ def _lines(text: str) -> list[tuple[int, int, bool]]:
     start = last = 0
     solid = -1  # the last character before `last` that is no white space: looked for once, however many lines are blank
     fenced = False
-    for end in ends:
+    filled = full_lines(text, ends)
+    for number, end in enumerate(ends):
         fence = FENCE.match(text, last) is not None
         line_start, fenced, last = last, fenced != fence, end
         solid = _solid(text, line_start, end, solid)
-        if not fenced and not fence and _wrapped(text, end, solid, line_start):
+        if not fenced and not fence and (number in filled or _wrapped(text, end, solid, line_start)):
             continue
         line = text[start:end]
         out.append((start, end, fenced or fence or (len(line) < 400 and _CODE.search(line) is not None)))

@@ -21,7 +21,7 @@ EACH = 25  # cases of a kind
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One request without its budget. `must` is asked at the largest rate, everything else at every rate."""
+    """One request without its budget. `must` is asked at the largest rate: is it found? The rest at every rate."""
 
     kind: str
     documents: tuple[str, ...]
@@ -36,19 +36,23 @@ class Case:
     def request(self, rate: float) -> Request:
         titles = self.titles or (None,) * len(self.documents)
         return Request(
-            documents=[Document(id=str(i), text=t, title=h) for i, (t, h) in enumerate(zip(self.documents, titles))],
+            documents=[
+                Document(id=str(i), text=t, title=h)
+                for i, (t, h) in enumerate(zip(self.documents, titles, strict=False))
+            ],
             query=self.query,
             budget=Budget(kind="rate", value=rate),
             **self.more,
         )
 
-    def faults(self, text: str, rate: float) -> list[str]:
-        """What is wrong with an answer at a rate."""
+    def faults(self, text: str) -> list[str]:
+        """What an answer says that it must not."""
         found = [f"says {p}" for p in self.mustnot if re.search(p, text, re.DOTALL)]
-        found += [f"{a!r} without {b!r}" for a, b in self.together if a in text and b not in text]
-        if rate == max(self.rates):
-            found += [f"lacks {p}" for p in self.must if not re.search(p, text, re.DOTALL)]
-        return found
+        return found + [f"{a!r} without {b!r}" for a, b in self.together if a in text and b not in text]
+
+    def lacks(self, text: str) -> list[str]:
+        """What an answer at the largest rate should have and has not."""
+        return [p for p in self.must if not re.search(p, text, re.DOTALL)]
 
 
 def by_hand() -> list[Case]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,11 +29,12 @@ WHOLE = {
     "quotation": re.compile(r"“[^“”\n]{2,200}”|(?<!\w)\"[^\"\n]{2,200}\"(?!\w)"),
     "bracket": re.compile(r"\([^()\n]{2,200}\)"),
 }
-_STOP = re.compile(r"[.!?…。！？؟।]['\"’”»)\]]*\s*$")
+_STOP = re.compile(r"[.!?…。！？؟।](?:\s?['\"’”»)\]]+|\[[^\[\]\n]{1,40}\])*\s*$")
+_LABEL = re.compile(r".{1,60}:\W*")  # who speaks
 _CUE = re.compile(
     r"\b(?:not|never|no|none|nobody|nothing|neither|nor|without|cannot|unless|except|hardly|\w+n['’]t)\b", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\S)[^.!?\n]*)*[.!?]*['\"’”»)\]]*")
+_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\w)[^.!?\n]*)*[.!?]*(?:['\"’”»)]|\[[^\[\]\n]*\])*")
 
 
 def faults(text: str, spans: Sequence[Span]) -> dict[str, int]:
@@ -51,7 +53,7 @@ def faults(text: str, spans: Sequence[Span]) -> dict[str, int]:
     solid = [s for s in spans if text[s.start : s.end].strip()]
     out["sentence"] = sum(not begins(text, a) or not ends(text, b) for a, b in runs(text, solid))
     out["negation"] = denials(text, upto)
-    out["join"] = sum(fused(text, spans, a, b) for a, b in zip(solid, solid[1:]))  # noqa: RUF007
+    out["join"] = sum(fused(text, spans, a, b) for a, b in pairwise(solid))
     return out
 
 
@@ -72,20 +74,20 @@ def begins(text: str, at: int) -> bool:
     """Whether a sentence, a line or what a speaker says can begin here."""
     before = text[:at]
     line = before.rpartition("\n")[2]
-    return not line.strip() or bool(_STOP.search(before[-20:])) or bool(re.fullmatch(r".{1,60}:\W*", line))
+    return not line.strip() or bool(_STOP.search(before[-60:])) or bool(_LABEL.fullmatch(line))
 
 
 def ends(text: str, at: int) -> bool:
     """Whether one can end here."""
-    after = text[at:].partition("\n")[0]
-    return not after.strip() or bool(_STOP.search(text[max(0, at - 20) : at]))
+    line, after = text[:at].rpartition("\n")[2], text[at:].partition("\n")[0]
+    return not after.strip() or bool(_STOP.search(text[max(0, at - 60) : at])) or bool(_LABEL.fullmatch(line))
 
 
 def denials(text: str, upto: np.ndarray) -> int:
     """Sentences kept in part whose word of denial is gone while words after it stay."""
     count = 0
     for s in _SENTENCE.finditer(text):
-        a, b = s.span()
+        a, b = s.start() + len(s[0]) - len(s[0].lstrip()), s.end()
         if not 0 < upto[b] - upto[a] < b - a:
             continue
         for cue in _CUE.finditer(text, a, b):

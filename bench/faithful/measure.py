@@ -42,17 +42,22 @@ def cases() -> list[Case]:
 
 
 def judge(run: Callable[[Request], str], given: Sequence[Case], what: str) -> dict[str, Any]:
-    """The share of cases without a fault, by kind and in all, and the faults of the others."""
+    """The share of cases whose meaning is kept, in all and by kind, and of those that ask for it what is found."""
     good: defaultdict[str, list[bool]] = defaultdict(list)
+    found: list[bool] = []
     wrong = []
     for case in tqdm(given, desc=f"cases, {what}", unit="case"):
-        found = [f"{rate}: {f}" for rate in case.rates for f in case.faults(run(case.request(rate)), rate)]
-        good[case.kind].append(not found)
-        if found:
-            wrong.append({"kind": case.kind, "query": case.query, "text": case.documents[0][:200], "faults": found[:3]})
+        answers = {rate: run(case.request(rate)) for rate in case.rates}
+        bad = [f"{rate}: {f}" for rate, text in answers.items() for f in case.faults(text)]
+        good[case.kind].append(not bad)
+        missing = case.lacks(answers[max(case.rates)])
+        found += [not missing] * bool(case.must)
+        if bad or missing:
+            wrong.append({"kind": case.kind, "query": case.query, "faults": bad[:3], "lacks": missing})
     every = [g for of in good.values() for g in of]
     kinds = {kind: round(sum(of) / len(of), 3) for kind, of in sorted(good.items())}
-    return {"cases": len(every), "kept": round(sum(every) / len(every), 4), "kinds": kinds, "wrong": wrong}
+    share = {"kept": round(sum(every) / len(every), 4), "found": round(sum(found) / max(1, len(found)), 4)}
+    return {"cases": len(every), **share, "kinds": kinds, "wrong": wrong}
 
 
 def asked(e: Example, rate: float, unit: str | None) -> Request:
@@ -134,11 +139,11 @@ def beside(package: Run, given: Sequence[tuple[str, Example]]) -> dict[str, Any]
 
 
 def table(found: dict[str, Any]) -> str:
-    """A row a method: cases that keep their meaning, and the share of answers with each fault."""
-    head = ["", "cases kept", "answers", *KINDS]
+    """A row a method: cases that keep their meaning, those by hand whose answer is found, answers with each fault."""
+    head = ["", "meaning kept", "found", "answers", *KINDS]
     rows = [head, ["---", *["--:"] * (len(head) - 1)]]
     for name, f in found.items():
         answers = f["sets"]["answers"]
         shares = [f"{f['sets']['faulty'][k] / answers:.1%}" if answers else "" for k in KINDS]
-        rows.append([f"`{name}`", f"{f['cases']['kept']:.1%}", str(answers), *shares])
+        rows.append([f"`{name}`", f"{f['cases']['kept']:.1%}", f"{f['cases']['found']:.0%}", str(answers), *shares])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -239,7 +239,8 @@ def unit(kind: str, draw: Draw, n: int) -> Case:
 def wrapped(kind: str, draw: Draw, n: int) -> Case:
     """Lines broken at a width, as in mail and in text from a PDF; some go on with a capital letter."""
     who, place = draw.one(PEOPLE), draw.one(PLACES)
-    said = f"The council of {place} has decided that the contract with the firm of {who} will not be renewed in {draw.one(MONTHS)}."
+    what = f"the contract with the firm of {who} will not be renewed in {draw.one(MONTHS)}"
+    said = f"The council of {place} has decided that {what}."
     words = draw.among(said, fillers=5).split()
     lines, width = [""], 44 + n
     for word in words:
