@@ -47,6 +47,15 @@ def kept(sub: Subs) -> None:
     q.add_argument(
         "--join", type=Path, nargs="+", default=[], help="figures.json of runs on other sets, for one report"
     )
+    f = sub.add_parser("faithful", help="is what is kept whole, and does it say nothing that the source does not")
+    f.add_argument("--data", type=Path, default=None, help="folder of evaluation sets; default: the made cases alone")
+    f.add_argument("--out", type=Path, default=Path("build/faithful"), help="table.md, figures.json")
+    f.add_argument("--count", type=int, default=60, help="questions per set")
+    f.add_argument("--documents", type=int, default=20, help="least documents per question")
+    f.add_argument("--sets", nargs="*", default=[], help="only these sets")
+    f.add_argument("--methods", nargs="*", default=[], help="only these, as in the table's first column")
+    f.add_argument("--package", action="store_true", help="beside the llmlingua package (needs it, torch and the rest)")
+    f.add_argument("--models-dir", type=Path, default=None)
     a = sub.add_parser("calibrate", help="what scores mean: probabilities, and thresholds for a wanted recall")
     a.add_argument(
         "--data", type=Path, required=True, help="folder of training sets: only groups never trained on are read"
@@ -108,6 +117,15 @@ def costs(sub: Subs) -> None:
     c.add_argument("--rounds", type=int, default=20, help="timed requests of each kind")
     c.add_argument("--inserts", type=int, default=1_000_000, help="into the first tier, to see what it holds")
     c.add_argument("--redis-url", default=None, help="a Redis to time the second tier with")
+    n = sub.add_parser("session", help="questions over one corpus, overlapping retrievals, two replicas, one Redis")
+    n.add_argument("--data", type=Path, required=True, help="folder of evaluation sets")
+    n.add_argument("--set", default="squad", help="the set that is the corpus")
+    n.add_argument("--redis-url", required=True)
+    n.add_argument("--corpus", type=int, default=500, help="documents")
+    n.add_argument("--count", type=int, default=20, help="questions")
+    n.add_argument("--documents", type=int, default=20, help="retrieved for each")
+    n.add_argument("--rate", type=float, default=0.25)
+    n.add_argument("--recipes", nargs="+", default=["token.v1", "late.v1"])
     k = sub.add_parser("capacity", help="what single requests cost, a simulation of many, and a saturated service")
     k.add_argument("--rounds", type=int, default=3)
     k.add_argument("--redis-url", default=None, help="an empty Redis, to measure what entries and reads cost")

@@ -48,6 +48,30 @@ def quality(args: argparse.Namespace) -> int:
     return 0
 
 
+def faithful(args: argparse.Namespace) -> int:
+    from laconic.service.cache import Lru, Tiers
+
+    from .faithful.measure import measure, table
+    from .faithful.package import package
+    from .quality import KEPT
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = measure(
+        args.data,
+        Compressor(models_dir=args.models_dir, store=Tiers(Lru(KEPT))),
+        count=args.count,
+        documents=args.documents,
+        only=args.sets,
+        methods=args.methods,
+        package=package(args.out) if args.package else None,
+    )
+    (args.out / "figures.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
+    (args.out / "table.md").write_text(table(found) + "\n")
+    print(table(found))
+    print(json.dumps({name: {"cases": f["cases"]["kept"], **f["sets"]["faulty"]} for name, f in found.items()}))
+    return 0
+
+
 def calibrate(args: argparse.Namespace) -> int:
     from laconic.models.training.data import held_out
 

@@ -74,6 +74,15 @@ def cache(args: argparse.Namespace) -> int:
     return 0 if not any(r["different"] or r["forwards_after_the_first"] for r in result["identical"].values()) else 1
 
 
+def session(args: argparse.Namespace) -> int:
+    from .session import questions, run
+
+    given = questions(args.data, args.set, corpus=args.corpus, count=args.count, documents=args.documents)
+    found = [run(given, lambda s: Compressor(store=s), args.redis_url, r, args.rate) for r in args.recipes]
+    print(json.dumps(found))
+    return 0
+
+
 def capacity(args: argparse.Namespace) -> int:
     from laconic.models.cores import usable_cores
 

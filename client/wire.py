@@ -189,6 +189,7 @@ class DocumentAnswer(Body):
     """
 
     id: str
+    title: Annotated[str | None, Field(description="what it is about, by its own text, where none was given")] = None
     text: str | None = None
     spans: list[tuple[int, int]] | None = None
     marks: Annotated[

@@ -43,7 +43,7 @@ class RecentlyScored:
 
     def __init__(self, store: Store, limit: int = CHARACTERS) -> None:
         self.store, self.limit, self.held = store, limit, 0
-        self._values: OrderedDict[Hashable, Scored] = OrderedDict()
+        self._values: OrderedDict[Hashable, tuple[int, Scored]] = OrderedDict()
         self._begin_anew()
         after_fork(self, RecentlyScored._begin_anew)
 
@@ -53,21 +53,23 @@ class RecentlyScored:
     def get(self, request: Request) -> Scored | None:
         key = self._key(request)
         with self._lock:
-            if (found := self._values.get(key)) is not None:
-                self._values.move_to_end(key)
-        return found
+            if (found := self._values.get(key)) is None:
+                return None
+            self._values.move_to_end(key)
+        return found[1]
 
     def put(self, request: Request, scored: Scored) -> None:
-        size, key = length(request), self._key(request)
+        size, key = sum(len(d.text) for d in request.documents), self._key(request)
         if size > self.limit // 4:
             return
+        known = scored.known
         with self._lock:
-            if self._values.pop(key, None) is None:
-                self.held += size
-            self._values[key] = scored.known
+            if key in self._values:
+                return
+            self._values[key] = size, known
+            self.held += size
             while self.held > self.limit:
-                _, gone = self._values.popitem(last=False)
-                self.held -= sum(len(d.document.text) for d in gone.drafts)
+                self.held -= self._values.popitem(last=False)[1][0]
 
     def _key(self, r: Request) -> Hashable:
         """Everything that a request is scored by; what its cache has forgotten since is not asked for again."""
@@ -75,7 +77,3 @@ class RecentlyScored:
         documents = tuple([(d.text, d.title, d.id, d.compress, d.budget) for d in r.documents])
         told = (r.query, r.unit, r.scope, r.duplicates, r.top_documents, r.marker, r.separator)
         return tenant(), self.store.emptied, told, keep, documents
-
-
-def length(request: Request) -> int:
-    return sum(len(d.text) for d in request.documents)

@@ -125,6 +125,7 @@ def answer(
 def document(d: Compressed, body: CompressRequest, given: DocumentBody, result: Result) -> DocumentAnswer:
     return DocumentAnswer(
         id=d.id,
+        title=d.title if not given.title else None,
         text=d.text if "text" in body.returns else None,
         spans=[(s, e) for s, e in d.spans] if "spans" in body.returns else None,
         marks=[(m.at, m.text) for m in d.marks] if "spans" in body.returns and d.marks else None,

@@ -275,7 +275,9 @@ def test_any_budget_from_one_entry_is_byte_for_byte(data: st.DataObject) -> None
     before = backend.forwards
     asked = request()
     found, expected = kept(asked), bare(asked)
-    if not any("no whole sentence" in w for w in found.warnings):  # whose clauses are found the first time they count
+    if not any(
+        "no whole sentence" in w or "nothing" in w for w in found.warnings
+    ):  # whose clauses are found the first time they count
         assert backend.forwards == before
     assert found.cached == found.segments == expected.segments
     assert (found.text, found.tokens_out, found.warnings) == (expected.text, expected.tokens_out, expected.warnings)

@@ -69,7 +69,7 @@ def test_no_token_unit_begins_inside_a_name(name: str, fake_parts: Parts, reader
     "text",
     [
         "In 1990 a man had 5 apples. He ate 3 in May, at 40 Main Street.",
-        "A well-known state-of-the-art [1] method, e.g. this | one (see Fig. 3).",
+        "A well-known state-of-the-art [1] method, e.g. this | one (see it).",
         "In 1932. A bridge. It was Ada's, and/or Bob's.",
     ],
 )

@@ -157,3 +157,44 @@ def test_what_is_said_twice_is_kept_once(compressor: Compressor) -> None:
     assert mine.id != other and "built by Ada" in texts["ab".index(mine.id)][start:end]
     assert "built by Ada" in texts["ab".index(other)][there:stop]
     assert once.usage.tokens_out > both.usage.tokens_out // 2 and not any(d.repeats for d in both.documents)
+
+
+WRAPPED = """Members of the board of the Port
+Ellen Trade Union have agreed that
+Elif Tanaka may not sign for them
+before the vote in March. The old
+rules hold until then. Nobody has
+asked the harbour."""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (WRAPPED, ["Members", "The old", "Nobody"]),  # lines that go on with a capital, in a paragraph that is wrapped
+        ("Old bridge, room 3\nNorth gate, room 14\nBoiler, room 21", ["Old", "North", "Boiler"]),  # and a list is not
+        ("Themes were: a) one thing; b) another; c) a third. Good.", ["Themes", "Good"]),
+        ("It fell.[1][note 2] It rose.[3] So it was.", ["It fell", "It rose", "So it"]),
+        ("Talks resume on 18. January 1995, 7:28 pm. We wait.", ["Talks", "We"]),
+        ("Sie kommen am 3. Juni 2024. Wir warten.", ["Sie", "Wir"]),
+    ],
+)
+def test_where_sentences_begin(text: str, found: list[str]) -> None:
+    assert [p.strip()[: len(f)] for p, f in zip(pieces(text), found, strict=True)] == found
+
+
+@pytest.mark.parametrize(
+    "date", ["14 October 2024", "October 14, 2024", "3rd of May 2020", "1er mai 1999", "Chapter 12"]
+)
+def test_dates_are_one_unit(compressor: Compressor, date: str) -> None:
+    text = f"The council meets on {date} in the old hall."
+    found = run(compressor, text, unit="word", rate=0.5, budget=Budget(kind="threshold", value=0)).documents[0].units
+    assert found is not None and date in [text[a:b].strip() for a, b in zip(found.starts, found.ends, strict=True)]
+
+
+def test_what_is_less_than_a_sentence_keeps_its_speaker(compressor: Compressor) -> None:
+    """The words of the best sentence come with the label of their line, or not at all."""
+    said = "I cannot pay for the north gate this year because the boiler and the generator come first"
+    text = f"Ben: {said}.\nCara: {said} too.\nBen: {said} as well."
+    found = run(compressor, text, rate=0.15)
+    assert any("no whole sentence" in w for w in found.warnings)
+    assert found.text.startswith(("Ben:", "Cara:"))
