@@ -107,11 +107,12 @@ def fused(text: str, spans: Sequence[Span], one: Span, other: Span) -> bool:
 
 
 def aligned(text: str, answer: str) -> list[Span]:
-    """What of a text an answer without offsets kept: its words found one after the other."""
+    """What of a text an answer without offsets kept: its words, whatever their case, found one after the other."""
     spans: list[Span] = []
     at = 0
+    lower = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
     for m in re.finditer(r"\w+|[^\w\s]", answer):
-        found = text.find(m[0], at)
+        found = lower.find(m[0].lower(), at)
         if found < 0:
             continue
         if spans and not text[spans[-1].end : found].strip():

@@ -8,6 +8,7 @@ from laconic.compressors import Request
 
 from ..peers import counted
 from ..peers_causal import folder_of
+from .checks import aligned
 from .measure import Run
 
 

@@ -80,8 +80,8 @@ def bound(kind: str, draw: Draw, n: int) -> Case:
 def steps(kind: str, draw: Draw, n: int) -> Case:
     things = draw.some(THINGS, 4)
     items = [f"Unlock {things[0]}.", f"Drain {things[1]}.", f"Clean {things[2]} with care.", f"Lock {things[3]} again."]
-    mark = (lambda i: f"{i}.", lambda i: f"{i})", lambda i: f"({'abcd'[i - 1]})", lambda i: "-")[n % 4]
-    lines = [f"{mark(i)} {item}" for i, item in enumerate(items, 1)]
+    marks = ("1. 2. 3. 4.", "1) 2) 3) 4)", "(a) (b) (c) (d)", "- - - -")[n % 4].split()
+    lines = [f"{mark} {item}" for mark, item in zip(marks, items, strict=True)]
     text = "\n".join([draw.one(FILLERS), "", "Before the visit:", *lines, "", *draw.some(FILLERS, 3)])
     pairs = [
         *((item, line) for item, line in zip(items, lines, strict=True)),
