@@ -17,11 +17,11 @@ def package(work: Path) -> Run:
     made = counted(folder := folder_of(work))(str(folder), device_map="cpu")
 
     def run(request: Request) -> list[str]:
-        return [
-            made.compress_prompt([d.text], rate=request.budget.value, use_sentence_level_filter=False)[
-                "compressed_prompt"
-            ]
-            for d in request.documents
-        ]
+        out = []
+        for d in request.documents:
+            found = made.compress_prompt([d.text], rate=request.budget.value, use_sentence_level_filter=False)
+            # its tokenizer gives lower case back: read with the source's own letters
+            out.append(" ".join(d.text[a:b] for a, b in aligned(d.text, found["compressed_prompt"])))
+        return out
 
     return run
