@@ -84,4 +84,4 @@ def test_the_table_has_a_row_for_every_method() -> None:
         return ""
 
     figures = {"cases": judge(nothing, list(made(1)), "x"), "sets": {"answers": 4, "faulty": dict.fromkeys(KINDS, 1)}}
-    assert table({"x": figures}).splitlines()[-1].startswith("| `x` | 100.0% | 0% | 4 | 25.0% |")
+    assert table({"x": figures}).splitlines()[-1].startswith("| `x` | 100.0% | 0% | 0.00 | 4 | 25.0% |")

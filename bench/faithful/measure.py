@@ -45,9 +45,12 @@ def judge(run: Callable[[Request], str], given: Sequence[Case], what: str) -> di
     """The share of cases whose meaning is kept, in all and by kind, and of those that ask for it what is found."""
     good: defaultdict[str, list[bool]] = defaultdict(list)
     found: list[bool] = []
+    use: list[float] = []  # characters kept / asked for
     wrong = []
     for case in tqdm(given, desc=f"cases, {what}", unit="case"):
         answers = {rate: run(case.request(rate)) for rate in case.rates}
+        whole = sum(map(len, case.documents))
+        use += [len(text) / whole / rate for rate, text in answers.items()]
         bad = [f"{rate}: {f}" for rate, text in answers.items() for f in case.faults(text)]
         good[case.kind].append(not bad)
         missing = case.lacks(answers[max(case.rates)])
@@ -56,7 +59,11 @@ def judge(run: Callable[[Request], str], given: Sequence[Case], what: str) -> di
             wrong.append({"kind": case.kind, "query": case.query, "faults": bad[:3], "lacks": missing})
     every = [g for of in good.values() for g in of]
     kinds = {kind: round(sum(of) / len(of), 3) for kind, of in sorted(good.items())}
-    share = {"kept": round(sum(every) / len(every), 4), "found": round(sum(found) / max(1, len(found)), 4)}
+    share = {
+        "use": round(sum(use) / len(use), 3),
+        "kept": round(sum(every) / len(every), 4),
+        "found": round(sum(found) / max(1, len(found)), 4),
+    }
     return {"cases": len(every), **share, "kinds": kinds, "wrong": wrong}
 
 
@@ -140,10 +147,12 @@ def beside(package: Run, given: Sequence[tuple[str, Example]]) -> dict[str, Any]
 
 def table(found: dict[str, Any]) -> str:
     """A row a method: cases that keep their meaning, those by hand whose answer is found, answers with each fault."""
-    head = ["", "meaning kept", "found", "answers", *KINDS]
+    head = ["", "meaning kept", "found", "kept / asked", "answers", *KINDS]
     rows = [head, ["---", *["--:"] * (len(head) - 1)]]
     for name, f in found.items():
         answers = f["sets"]["answers"]
         shares = [f"{f['sets']['faulty'][k] / answers:.1%}" if answers else "" for k in KINDS]
-        rows.append([f"`{name}`", f"{f['cases']['kept']:.1%}", f"{f['cases']['found']:.0%}", str(answers), *shares])
+        c = f["cases"]
+        made = [f"{c['kept']:.1%}", f"{c['found']:.0%}", f"{c['use']:.2f}"]
+        rows.append([f"`{name}`", *made, str(answers), *shares])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
