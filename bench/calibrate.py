@@ -202,7 +202,7 @@ def report(
 def write(folder: Path, recipe: str, result: dict[str, Any]) -> None:
     """Put scaling, levels and measured coverage of a recipe into the model's card."""
     card = Card.read(folder)
-    numbers = {k: result[k] for k in ("temperature", "offset", "recall_levels")}
+    numbers = {k: result[k] for k in ("temperature", "offset", "relevance", "recall_levels")}
     facts = {"calibration": {k: v for k, v in result.items() if k not in numbers}}
     if recipe == "late.v1":
         assert card.late is not None

@@ -76,6 +76,8 @@ def calibrate(args: argparse.Namespace) -> int:
     from laconic.models.training.data import held_out
 
     from .calibrate import collect, report, write
+    from .calibrate_relevance import collect as relevance
+    from .calibrate_relevance import fit
     from .report import reliability
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -88,6 +90,7 @@ def calibrate(args: argparse.Namespace) -> int:
         fewer = {**sizes, "count": max(2, args.count // 4)}
         elsewhere = collect(args.check, compressor, recipe, **fewer, elsewhere=True) if args.check else []
         result[recipe] = report(known, fresh, elsewhere)
+        result[recipe] |= fit(relevance(args.data, compressor, recipe, among=held_out))
         reliability(result[recipe]["bins"], args.out / f"reliability-{recipe}.png", recipe)
         if args.write:
             write(args.write, recipe, result[recipe])

@@ -43,7 +43,8 @@ class Recipe:
 
 def meaning(s: Scoring) -> dict[str, Any]:
     """The fields of Parts that a card decides for a head."""
-    return {f: getattr(s, f) for f in ("coherence", "coherence_unasked", "temperature", "offset", "recall_levels")}
+    decided = ("coherence", "coherence_unasked", "temperature", "offset", "relevance", "recall_levels")
+    return {f: getattr(s, f) for f in decided}
 
 
 def token_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:

@@ -30,6 +30,7 @@ class Parts:
     calibrated: bool = False  # scores are logits of probabilities
     temperature: float = 1.0
     offset: float = 0.0
+    relevance: Sequence[float] = (1.0, 0.0)  # temperature and offset of a document's score
     recall_levels: Sequence[tuple[float, float]] = ()  # (wanted, lowest level to keep: see recall), rising
     segmenter: Segmenter | None = None  # of discourse units
     spread: float = 0.0  # raises the best document, lowers the last, the others between (see rank.spread)
@@ -42,6 +43,11 @@ class Parts:
         if not self.calibrated:
             return scores
         return 1 / (1 + np.exp(-np.clip(scores / self.temperature + self.offset, -60, 60)))
+
+    def graded(self, relevance: float) -> float:
+        """A document's relevance logit as the probability that it answers."""
+        temperature, offset = self.relevance
+        return sigmoid(relevance / temperature + offset)
 
     def logits(self, probabilities: np.ndarray) -> np.ndarray:
         """The scores at which probabilities begin; the inverse of `probability`."""

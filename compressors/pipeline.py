@@ -58,9 +58,7 @@ class Pipeline:
         order = arrange([d.relevance for d in drafts], request.order)
         pieces, kept, warnings = self._select(request, scored, order)
         graded = asked(request) and self.parts.calibrated and not self.ranker
-        return written(
-            request, drafts, pieces, kept, order, total, warnings, self.reader, self.parts.probability, graded=graded
-        )
+        return written(request, drafts, pieces, kept, order, total, warnings, self.reader, self.parts, graded=graded)
 
     def _scored(self, request: Request, drafts: list[Draft], total: int) -> Scored:
         """All that does not depend on the budget."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from laconic.models import checkpoint
 
 from .draft import Draft, each
-from .part import sigmoid
+from .part import Parts
 from .render import join, render
 from .select import Piece
 from .stages import Reader
@@ -26,11 +26,11 @@ def written(
     total: int,
     warnings: list[str],
     reader: Reader,
-    probability: Callable[[np.ndarray], np.ndarray],
+    parts: Parts,
     *,
     graded: bool,
 ) -> Result:
-    """The answer; `graded`: a document's relevance is the logit of a probability."""
+    """The answer; `graded`: what a document's relevance says is shown as a probability."""
     shown = [p.written(k) for p, k in zip(pieces, kept, strict=True)]
     texts = [p.rendered(k) for p, k in zip(pieces, kept, strict=True)]
     *counts, tokens_out = reader.count([*texts, join(request.separator, (texts[i] for i in order))])
@@ -39,7 +39,7 @@ def written(
         for d, t, w in zip(drafts, texts, shown, strict=True)
     ]
     scores = each(
-        probability(np.concatenate([np.zeros(0), *(p.score for p in pieces)])), [len(p.units) for p in pieces]
+        parts.probability(np.concatenate([np.zeros(0), *(p.score for p in pieces)])), [len(p.units) for p in pieces]
     )
     starts = [[s.start for s in w.spans] for w in shown] if any(d.repeats for d in drafts) else []
 
@@ -58,7 +58,7 @@ def written(
                 marks=shown[i].marks,
                 kind=d.laid.kind if d.laid else None,
                 title=d.title or None,
-                score=sigmoid(d.relevance) if graded else None,
+                score=parts.graded(d.relevance) if graded else None,
                 tokens_in=d.tokens_in,
                 tokens_out=counts[i],
                 segments=len(d.segments),

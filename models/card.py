@@ -28,6 +28,7 @@ class Scoring:
     coherence: float = 0.0
     coherence_unasked: float = 0.0
     relevance_weight: float = 0.0
+    relevance: Sequence[float] = (1.0, 0.0)  # temperature and offset of a document's score
     recall_levels: Sequence[tuple[float, float]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)  # data, training, measurements: for people
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import random
 import re
 import shutil
 from dataclasses import replace
@@ -14,6 +15,8 @@ import pytest
 
 from laconic.bench.__main__ import main
 from laconic.bench.calibrate import Case, bins, coverage, flat, levelled, recall_at, report, thresholds, weights
+from laconic.bench.calibrate_relevance import fit, kinds
+from laconic.bench.data import Example
 from laconic.models import Card
 from laconic.models.catalogue import EMBEDDED
 from laconic.models.training.platt import platt
@@ -124,3 +127,36 @@ def test_from_data_to_card(tmp_path: Path) -> None:
     (kept, took), amiss = found["evaluation"]["made"], found["elsewhere"]["made"]
     pattern = rf"^\| made \| {kept:.3f} \({took:.2f}\) \| [^|]+ \| {amiss:.2f} \|"
     assert re.search(pattern, (tmp_path / "card.md").read_text(), re.MULTILINE)
+
+
+def test_what_a_documents_score_means() -> None:
+    """The scaling that was put in is found, each kind weighing the same, and the error is less than without."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(-1, 3, 8000)
+    answers = rng.random(8000) < 1 / (1 + np.exp(-(logits / 2.5 + 0.5)))
+    rows = [
+        (f"set, {('whole', 'short')[n % 2]}", float(x), bool(a))
+        for n, (x, a) in enumerate(zip(logits, answers, strict=True))
+    ]
+    found = fit(rows)
+    assert found["relevance"] == pytest.approx((2.5, 0.5), abs=0.2)
+    assert all(after < before for before, after in found["error"].values()) and set(found["error"]) == {
+        "whole",
+        "short",
+    }
+
+
+def test_short_texts_hold_what_answers() -> None:
+    text = "One thing is here. The bridge was built by Ada. Another thing is there. It rained all day."
+    at = text.index("The bridge")
+    e = Example(
+        query="Who built the old bridge?",
+        titles=[None],
+        texts=[text],
+        evidence=[(0, at, at + 30)],
+        answers=[],
+        relevant=[0],
+    )
+    every = dict(kinds(e, random.Random(1)))
+    assert len(every["short"].texts[0]) < len(text) and "built by Ada." in every["short"].texts[0]
+    assert every["whole, briefly"].query == "built old bridge" and every["whole"] is e
