@@ -1,7 +1,8 @@
 """Lines that were broken at a width, as in mail and in text from a PDF: sentences go on over such breaks.
 
-A paragraph was wrapped if no line but its last had room for the word that begins the next one, and one of them breaks
-off in mid-sentence for certain. Then all its lines go on, those too whose next line begins with a capital.
+A line that ends in a word such as "the" or "on" goes on, but not from one speaker to another. A paragraph was wrapped
+if no line but its last had room for the word that begins the next one, and one of them breaks off in mid-sentence for
+certain: then all its lines go on, those too whose next line begins with a capital.
 """
 
 from __future__ import annotations
@@ -14,13 +15,25 @@ from laconic.models.work import checkpoint
 
 NARROWEST, WIDEST = 30, 200  # characters of the longest line of such a paragraph
 LEAST = 2  # lines of one
-_MARKED = re.compile(r"[ \t]*(?:[|>#*•‣◦–—+-]|\(?\w{1,4}[.)\]][ \t]|[^\W\d_][^\n:]{0,40}:[ \t])|[ \t]*(?:```|~~~)")
+LONGEST = 40  # characters of a word or a mark that is looked at
+_MARKED = re.compile(
+    r"[ \t]*(?:[|>#*•‣◦–—+-]|\(?\w{1,4}[.)\]][ \t]|[^\W\d_][^\n:.!?|;,]{0,39}:[ \t])|[ \t]*(?:```|~~~)"
+)
+_LABEL = re.compile(r"[ \t>*-]{0,8}[^\W\d_][^\n:.!?|;,]{0,39}:[ \t]")
+_ITEM = re.compile(r"[ \t]*(?:[|>#*•‣◦–—+-][ \t]|\(?\w{1,4}[.)\]][ \t]|```|~~~)")
+# what no sentence ends in: articles, prepositions, conjunctions of seven languages
+_LEADING = re.compile(
+    r"[ \t](?:the|an?|of|to|and|or|with|for|from|by|at|on|in|into|than|that|as|is|are|was|were|between"
+    r"|der|die|das|den|dem|des|ein|eine|einen|einem|einer|und|oder|mit|von|für|zu|zum|zur|im|am"
+    r"|le|la|les|un|une|du|et|ou|avec|pour|dans|sur|par|el|los|las|una|y|con|para|por|al"
+    r"|il|lo|gli|e|di|da|del|della|o|os|as|um|uma|com|em|do|het|een|en|van|met|voor|op|aan)$"
+)
 _STOPPED = (".", "!", "?", "…", ":", ";", "。", "！", "？", "|", "{", "}")
 
 
 def full_lines(text: str, ends: Sequence[int]) -> set[int]:
     """Numbers of the lines (their breaks end at `ends`) that go on in the next one."""
-    out: set[int] = set()
+    out = set(_broken_off(text, ends))
     for lines in _paragraphs(text, ends):
         checkpoint()
         bare = [text[a:b].rstrip() for _, a, b in lines]
@@ -31,6 +44,19 @@ def full_lines(text: str, ends: Sequence[int]) -> set[int]:
         if all(len(line) + 1 + len(head) > width for line, head in zip(bare, heads, strict=False)):
             out.update(number for number, _, _ in lines[:-1])
     return out
+
+
+def _broken_off(text: str, ends: Sequence[int]) -> Iterator[int]:
+    """Numbers of the lines whose last word leads to another."""
+    start = 0
+    for number, end in enumerate(ends):
+        last = text[max(start, end - LONGEST) : end].rstrip()
+        single = end < len(text) and text[end - 2 : end - 1] != "\n"
+        leads = single and end - start > NARROWEST and _LEADING.search(last) is not None
+        spoken = leads and _LABEL.match(text, start, end) and _LABEL.match(text, end, end + 2 * LONGEST)
+        if leads and not spoken and not _ITEM.match(text, end, end + LONGEST):
+            yield number
+        start = end
 
 
 def _goes_on(line: str, following: str) -> bool:

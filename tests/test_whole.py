@@ -171,6 +171,11 @@ asked the harbour."""
     ("text", "found"),
     [
         (WRAPPED, ["Members", "The old", "Nobody"]),  # lines that go on with a capital, in a paragraph that is wrapped
+        ("Run it in a container; or, where there is one, on\nKubernetes: by the chart. Good.", ["Run", "Good"]),
+        (
+            "Ann: We said that it should be in the\nBen: Maybe it was.\nAnn: It was.",
+            ["Ann", "We", "Ben", "Maybe", "Ann", "It"],
+        ),
         ("Old bridge, room 3\nNorth gate, room 14\nBoiler, room 21", ["Old", "North", "Boiler"]),  # and a list is not
         ("Themes were: a) one thing; b) another; c) a third. Good.", ["Themes", "Good"]),
         ("It fell.[1][note 2] It rose.[3] So it was.", ["It fell", "It rose", "So it"]),
