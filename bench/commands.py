@@ -56,6 +56,11 @@ def faithful(args: argparse.Namespace) -> int:
     from .quality import KEPT
 
     args.out.mkdir(parents=True, exist_ok=True)
+
+    def keep(found: dict[str, Any]) -> None:
+        (args.out / "figures.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
+        (args.out / "table.md").write_text(table(found) + "\n")
+
     found = measure(
         args.data,
         Compressor(models_dir=args.models_dir, store=Tiers(Lru(KEPT))),
@@ -64,9 +69,9 @@ def faithful(args: argparse.Namespace) -> int:
         only=args.sets,
         methods=args.methods,
         package=package(args.out) if args.package else None,
+        keep=keep,
     )
-    (args.out / "figures.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
-    (args.out / "table.md").write_text(table(found) + "\n")
+    keep(found)
     print(table(found))
     print(json.dumps({name: {"cases": f["cases"]["kept"], **f["sets"]["faulty"]} for name, f in found.items()}))
     return 0

@@ -1,64 +1,122 @@
-"""The best sentence by its clauses, then by its words: for budgets that hold no whole one."""
+"""The best sentence where it does not fit: said, where others do; in clauses, or in words, where nothing fits whole.
+
+In the place of others that fit whole, its clauses kept more of what was asked for on short texts, and turned round what
+one sentence in four said (bench/LOG.md).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from . import units as cutting
+from .allocate import limit, own
 from .depend import negated
 from .draft import Draft, pooled
 from .edu import inside
-from .protect import uncut
-from .select import Piece
-from .types import UnitName, Units
+from .protect import acyclic, uncut
+from .select import Piece, selectable
+from .types import Request, UnitName, Units
 
-Cut = Callable[[UnitName, Sequence[Draft]], list[Units]]  # see Pipeline
+Clauses = Callable[[UnitName, Sequence[Draft]], list[Units]]  # see Pipeline
 
 
-def below(drafts: Sequence[Draft], pieces: Sequence[Piece], clauses: Cut | None) -> Iterator[tuple[list[Piece], str]]:
-    """The pieces with nothing but a part of the best sentence allowed, and what it is cut into; the larger first."""
-    found = [(float(p.score[p.allowed].max()), -n) for n, p in enumerate(pieces) if p.allowed.any()]
-    if not found or drafts[at := -max(found)[1]].laid:
-        return
-    d, piece = drafts[at], pieces[at]
-    best = int(np.argmax(np.where(piece.allowed, piece.score, -np.inf)))
-    chain = [best]  # what it cannot stand without is kept whole, or nothing is
-    while piece.heads is not None and (head := int(piece.heads[chain[-1]])) >= 0 and piece.allowed[head]:
-        chain.append(head)
-    ranges = [(int(piece.units.starts[n]), int(piece.units.ends[n])) for n in chain]
-    rest = [replace(p, allowed=np.zeros(len(p.units), bool)) for p in pieces]
+def fitted(
+    request: Request, drafts: Sequence[Draft], pieces: Sequence[Piece], total: int, clauses: Clauses | None
+) -> tuple[list[Piece], list[str]]:
+    """The pieces, the best sentence of each budget that holds no whole one cut; and what is not kept as it is best."""
+    out, said = list(pieces), dict[str, None]()
+    for numbers, tokens in budgets(request, out, total):
+        if (found := best([out[i] for i in numbers])) is None:
+            continue
+        d, piece, unit = drafts[numbers[found[0]]], out[numbers[found[0]]], found[1]
+        if (cost := price(piece, unit)) <= tokens:
+            continue
+        if any(fits(out[i], tokens) for i in numbers):
+            said[f"the best sentence, of {cost} tokens, does not fit the budget: others are kept instead"] = None
+        elif d.laid is None:
+            out[numbers[found[0]]], word = cut(d, piece, unit, tokens, clauses)
+            said[f"no whole sentence fits the budget: {word} of the best one are kept"] = None
+    return out, list(said)
+
+
+def fits(piece: Piece, tokens: int) -> bool:
+    """Whether a unit of the piece fits, with all that it depends on."""
+    near = selectable(piece) & (piece.cost <= tokens)
+    return any(price(piece, n) <= tokens for n in np.flatnonzero(near).tolist())
+
+
+def budgets(request: Request, pieces: Sequence[Piece], total: int) -> Iterator[tuple[list[int], int]]:
+    """Documents that share a number of tokens, and that number."""
+    for i, piece in enumerate(pieces):
+        budget = own(request, i)
+        if budget and budget.kind in ("rate", "tokens") and request.documents[i].compress:
+            yield [i], limit(budget, int(piece.cost.sum()))
+    if request.scope == "global" and request.budget.kind in ("rate", "tokens"):
+        yield list(range(len(pieces))), limit(request.budget, total)
+
+
+def best(pieces: Sequence[Piece]) -> tuple[int, int] | None:
+    """Piece and unit of the highest score that nothing forces; None where there is none."""
+    free = [selectable(p) & ~p.forced for p in pieces]
+    found = [(float(p.score[f].max()), -n) for n, (p, f) in enumerate(zip(pieces, free, strict=True)) if f.any()]
+    if not found:
+        return None
+    n = -max(found)[1]
+    return n, int(np.argmax(np.where(free[n], pieces[n].score, -np.inf)))
+
+
+def price(piece: Piece, unit: int) -> int:
+    """What a unit costs with all that it depends on."""
+    cost = 0
+    while unit >= 0 and piece.allowed[unit]:
+        cost += int(piece.cost[unit])
+        unit = int(piece.heads[unit]) if piece.heads is not None else -1
+    return cost
+
+
+def cut(d: Draft, piece: Piece, unit: int, tokens: int, clauses: Clauses | None) -> tuple[Piece, str]:
+    """The piece with one of its units cut into clauses, or into words where there are none that fit."""
     if clauses:
-        units = clauses("edu", [d])[0]
-        rest[at] = part(d, units, ranges, inside(units, d.sentences))
-        yield rest, "clauses"
+        edus = clauses("edu", [d])[0]
+        made = split(d, piece, unit, edus, inside(edus, d.sentences))
+        count = len(made.units) - len(piece.units) + 1
+        if price(made, unit + int(np.argmax(made.score[unit : unit + count]))) <= tokens:
+            return made, "clauses"
     words = negated(d.text, uncut(cutting.words(d.text), d.text))
-    rest[at] = part(d, words, ranges, words.heads)
-    yield rest, "words"
+    return split(d, piece, unit, words, words.heads), "words"
 
 
-def part(d: Draft, units: Units, ranges: Sequence[tuple[int, int]], heads: np.ndarray | None) -> Piece:
-    """A document of which only the units within the first range are allowed, each with all that is in the others."""
-    allowed = np.zeros(len(units), bool)
-    heads = np.full(len(units), -1) if heads is None else heads.copy()
-    before = -1
-    for start, end in reversed(ranges):
-        own = (units.starts < end) & (units.ends > start) & ~allowed
-        allowed |= own
-        if (start, end) == ranges[0]:
-            heads[own & ((heads < 0) | ~own[heads])] = before
-            break
-        for n in np.flatnonzero(own).tolist():  # whole: each of its units depends on the one before
-            heads[n], before = before, n
+def split(d: Draft, piece: Piece, unit: int, parts: Units, heads: np.ndarray | None) -> Piece:
+    """The piece with a unit cut where `parts` begin in it; they depend on one another, or on what it depended on."""
+    a, b = int(piece.units.starts[unit]), int(piece.units.ends[unit])
+    inner = parts.starts[(parts.starts > a) & (parts.starts < b)]
+    starts = np.insert(piece.units.starts, unit + 1, inner)
+    units = Units(starts=starts, ends=np.append(starts[1:], piece.units.ends[-1]))
+    times = np.ones(len(piece.units), np.int64)
+    times[unit] += len(inner)
+    number = np.cumsum(times) - times  # of each old unit, or its first part
+    before = np.full(len(piece.units), -1) if piece.heads is None else piece.heads
+    moved = np.repeat(np.where(before >= 0, number[before], -1), times)
+    if heads is not None:
+        each = cutting.owners(parts, np.maximum(starts[unit : unit + len(inner) + 1], a))
+        up = heads[each]
+        at = cutting.owners(units, parts.starts[up].clip(min=a))
+        own = (up >= 0) & (at >= unit) & (at <= unit + len(inner)) & (parts.ends[up] > a)
+        moved[unit : unit + len(inner) + 1] = np.where(own, at, moved[unit : unit + len(inner) + 1])
+    moved = acyclic(np.where(moved == np.arange(len(moved)), -1, moved))
+    mean, parted = pooled([d], [piece.units])[unit], pooled([d], [units])
+    score = np.repeat(piece.score, times)
+    here = slice(unit, unit + len(inner) + 1)
+    score[here] = np.where(parted[here] > cutting.LOWEST, score[here] + parted[here] - mean, score[here])
     return Piece(
-        text=d.text,
+        text=piece.text,
         units=units,
-        score=np.where(own, pooled([d], [units]), cutting.LOWEST),
-        forced=np.zeros(len(units), bool),
+        score=score,
+        forced=np.repeat(piece.forced, times),
         cost=d.cost(units),
-        allowed=allowed,
-        heads=heads,
-        leads=allowed & ~own,
+        allowed=np.repeat(piece.allowed, times),
+        heads=moved,
+        leads=None if piece.leads is None else np.repeat(piece.leads, times),
     )

@@ -13,7 +13,7 @@ from laconic.models import checkpoint
 from . import units as cutting
 from .allocate import allocate
 from .asked import as_is, asked, check, whole
-from .below import below
+from .below import fitted
 from .cached import CachedScorer
 from .content.laid import Laid, narrowed, peaks
 from .context import context
@@ -211,15 +211,12 @@ class Pipeline:
         self, request: Request, scored: Scored, order: Sequence[int]
     ) -> tuple[list[Piece], list[np.ndarray], list[str]]:
         """Kept units of each document, of which pieces, and warnings."""
-        pieces, total = scored.pieces, scored.total
-        kept, warnings = allocate(request, pieces, total, self.reader, self.parts.least, order)
-        if any(k.any() for k in kept) or self._unit(request) != "sentence":
-            return pieces, kept, warnings
-        for smaller, word in below(scored.drafts, pieces, self._units if self.parts.segmenter else None):
-            again, warned = allocate(request, smaller, total, self.reader, self.parts.least, order)
-            if any(k.any() for k in again):
-                return smaller, again, [*warned, f"no whole sentence fits the budget: {word} of the best one are kept"]
-        return pieces, kept, warnings
+        pieces, said = scored.pieces, list[str]()
+        if self._unit(request) == "sentence":
+            clauses = self._units if self.parts.segmenter else None
+            pieces, said = fitted(request, scored.drafts, pieces, scored.total, clauses)
+        kept, warnings = allocate(request, pieces, scored.total, self.reader, self.parts.least, order)
+        return pieces, kept, [*warnings, *said] if any(k.any() for k in kept) else warnings
 
 
 def cut(unit: UnitName, d: Draft) -> Units:

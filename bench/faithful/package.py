@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from laconic.compressors import Request
 
@@ -17,11 +18,15 @@ def package(work: Path) -> Run:
     made = counted(folder := folder_of(work))(str(folder), device_map="cpu")
 
     def run(request: Request) -> list[str]:
-        out = []
-        for d in request.documents:
-            found = made.compress_prompt([d.text], rate=request.budget.value, use_sentence_level_filter=False)
-            # its tokenizer gives lower case back: read with the source's own letters
-            out.append(" ".join(d.text[a:b] for a, b in aligned(d.text, found["compressed_prompt"])))
-        return out
+        return [answer(made, d.text, request.budget.value) for d in request.documents]
 
     return run
+
+
+def answer(made: Any, text: str, rate: float) -> str:
+    """The package's answer in the source's own letters (its tokenizer gives lower case back); "" where it fails."""
+    try:
+        found = made.compress_prompt([text], rate=rate, use_sentence_level_filter=False)["compressed_prompt"]
+    except (IndexError, RuntimeError, ValueError):
+        return ""
+    return " ".join(text[a:b] for a, b in aligned(text, found))
