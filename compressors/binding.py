@@ -111,17 +111,15 @@ def edu_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts
 
 def late_parts(recipe: Recipe, model: Model | None, store: Store | None) -> Parts:
     assert model is not None
-    if model.card.late is None:
+    if (late := model.card.late) is None:
         raise InvalidRequest(f"recipe {recipe.name} needs a model with a late head", param="model")
-    late = model.card.late
+    made = token_parts(recipe, model, store)
     encoder: Encoder = SegmentEncoder(model.backend, model.tokenizer)
     if store is not None:
-        encoder = CachedEncoder(encoder, store, fingerprint(model, "codes.1"), late.code)
-    return replace(
-        token_parts(recipe, model, store),
-        scorer=LateScorer(encoder, model.backend, model.tokenizer, late),
-        **meaning(late),
-    )
+        encoder = kept = CachedEncoder(encoder, store, fingerprint(model, "codes.1"), late.code)
+        made = replace(made, warm=kept.warm)
+    scorer = LateScorer(encoder, model.backend, model.tokenizer, late)
+    return with_plain(replace(made, scorer=scorer, **meaning(late)), model)
 
 
 def loss_parts(spread: float, method: Callable[[Model], Method]) -> Callable[..., Parts]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .content.laid import Layout
 from .recall import levels
 from .stages import Scorer, Segmenter, Splitter
-from .types import Budget, UnitName
+from .types import Budget, Segment, UnitName
 
 
 def sigmoid(logit: float) -> float:
@@ -36,6 +36,7 @@ class Parts:
     spread: float = 0.0  # raises the best document, lowers the last, the others between (see rank.spread)
     company: bool = False  # with a query, sentences are raised by what stands beside them (see link, context)
     content: Layout | None = None  # cuts documents by their structure, where they have one
+    warm: Callable[[Sequence[Segment]], int] | None = None  # keeps what no question changes; how much was kept before
     depth: float = 0.0  # taken from a discourse unit's score, without a query, for every unit it depends on
 
     def probability(self, scores: np.ndarray) -> np.ndarray:

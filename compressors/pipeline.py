@@ -60,6 +60,19 @@ class Pipeline:
         graded = asked(request) and self.parts.calibrated and not self.ranker
         return written(request, drafts, pieces, kept, order, total, warnings, self.reader, self.parts, graded=graded)
 
+    def warm(self, request: Request) -> tuple[int, int]:
+        """Compute and keep what no question changes, where the recipe has that, else what is kept without one.
+
+        Gives the number of segments and how many were kept before.
+        """
+        if self.parts.warm is None:
+            found = self(request)
+            return found.segments, found.cached
+        drafts = self._drafts(request)
+        self._split(request, drafts)
+        segments = [s for d in drafts for s in d.segments]
+        return len(segments), self.parts.warm(segments)
+
     def _scored(self, request: Request, drafts: list[Draft], total: int) -> Scored:
         """All that does not depend on the budget."""
         self._split(request, drafts)

@@ -77,7 +77,7 @@ RECIPES: dict[str, Recipe] = {
             unit="sentence",
             kind="scorer",
             build=late_parts,
-            scores="late.1",
+            scores="late.2",
         ),
         Recipe(
             name="perplexity.v1",

@@ -57,12 +57,21 @@ class CachedEncoder:
         self.inner, self.store, self.mark, self.width = inner, store, mark, width
 
     def __call__(self, segments: Sequence[Segment]) -> list[CodedSegment]:
+        keys, values, _ = self._through(segments)
+        return [values[k] for k in keys]
+
+    def warm(self, segments: Sequence[Segment]) -> int:
+        """Encode what is not kept yet; how many of the segments were."""
+        keys, _, held = self._through(segments)
+        return sum(k in held for k in keys)
+
+    def _through(self, segments: Sequence[Segment]) -> tuple[list[bytes], dict[bytes, CodedSegment], set[bytes]]:
         keys = [self.store.key("codes", digest(self.mark, *body(s))) for s in segments]
         wanted = dict(zip(keys, segments, strict=True))
-        values, _ = through(
+        values, held = through(
             self.store, keys, self._load, self._dump, lambda missing: self.inner([wanted[k] for k in missing])
         )
-        return [values[k] for k in keys]
+        return keys, values, held
 
     def _load(self, value: bytes) -> CodedSegment | None:
         if (found := codec.unpack_codes(value, self.width)) is None:

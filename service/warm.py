@@ -64,5 +64,4 @@ def one(compressor: Compressor, line: str, recipe: str, key: str) -> tuple[int, 
     current.set(Work(key=key))
     d = DocumentBody.model_validate_json(line)
     document = Document(text=d.text, title=d.title)
-    found = compressor(Request(documents=[document], budget=Budget(kind="rate", value=0.5)), recipe=recipe)
-    return found.segments, found.cached
+    return compressor.pipeline(recipe).warm(Request(documents=[document], budget=Budget(kind="rate", value=0.5)))

@@ -114,3 +114,21 @@ def test_later_segments_are_scored_under_the_title(kept: Compressor) -> None:
     assert len(titles) > 1 and titles[0] is None and set(titles[1:]) == {"The Long Road"}
     found = kept(Request(documents=[Document(text=text)], query=QUERY, budget=Budget(kind="rate", value=0.5)))
     assert found.documents[0].title == "The Long Road"
+
+
+def test_without_a_question_late_keeps_what_the_joint_head_does(compressor: Compressor) -> None:
+    """What is kept where nothing is asked is the discourse encoder's, whichever head answers questions."""
+    plain = asked(0.5, query="")
+    one, other = (compressor(plain, recipe=recipe) for recipe in ("late.v1", "token.v1"))
+    assert one.text == other.text and [d.spans for d in one.documents] == [d.spans for d in other.documents]
+
+
+def test_warming_encodes_what_no_question_changes(kept: Compressor) -> None:
+    pipeline = kept.pipeline("late.v1")
+    assert pipeline.warm(asked(0.5, query="")) == (2, 0) and pipeline.warm(asked(0.5, query="")) == (2, 2)
+    store = kept.store
+    assert isinstance(store, Tiers)
+    before = store.lookups["l1", "hit"]
+    kept(asked(0.5), recipe="late.v1")
+    assert store.lookups["l1", "hit"] - before == 2  # the codes of both texts
+    assert kept.pipeline("token.v1").warm(asked(0.5, query="")) == (2, 0)
