@@ -98,8 +98,21 @@ def calibrated(card: Card) -> list[str]:
                     amiss(found[w].get("elsewhere", {}).get(name) if kind == "evaluation" else None) for w in wanted
                 ]
                 lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
+        lines += ["", *graded(found)]
     return lines
+
+
+def graded(found: Mapping[str, Any]) -> list[str]:
+    """What a document's score means, where it was measured."""
+    if "error" not in found:
+        return []
+    lines = [
+        f"Expected error of calibration of documents' scores, before and after ({found['documents']:,} documents):\n",
+        "| text and question | before | after |",
+        "|---|---|---|",
+    ]
+    rows = [f"| {kind} | {before:.3f} | {after:.3f} |" for kind, (before, after) in found["error"].items()]
+    return [*lines, *rows, ""]
 
 
 def amiss(rate: float | None) -> str:
