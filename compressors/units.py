@@ -36,7 +36,9 @@ _ALONE = (
 _SPACE = np.array([chr(i).isspace() for i in range(0x3001)])  # there is no white space beyond
 _NARROW = {i: " " for i in range(0x80, 0x3001) if chr(i).isspace()}
 _STOP = re.compile(r"[.!?]\s+")
+_CLOSING = "\"'”’»)]}*_`"  # what may stand behind a full stop
 _REFERENCE = re.compile(r"(?:\[[^\[\]\n]{1,40}\])+\s*")
+_REFERENCES = re.compile(r"(?:\[[^\[\]\n]{1,40}\])+$")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # what an item begins with: 2. (b) iv) § 3 - * • #
 MARKER = re.compile(
@@ -106,7 +108,7 @@ def sentences(text: str) -> Units:
 def _saying(block: str) -> Iterator[int]:
     """Where sentences of a block begin that say something: white space goes with what stands before it, the number or
     mark of an item with what follows it."""
-    edges = sorted({0, *(_behind(block, at) for at in _prose(block) if not _listed(block, at)), len(block)})
+    edges = sorted({0, *(_behind(block, at) for at in _prose(block) if not _amid(block, at)), len(block)})
     marked = False
     for at, stop in pairwise(edges):
         piece = block[at : min(stop, at + LABEL)].strip()
@@ -117,14 +119,17 @@ def _saying(block: str) -> Iterator[int]:
 
 def _behind(block: str, at: int) -> int:
     """A place, or the one behind a reference[1] that belongs to the sentence before it."""
-    found = _REFERENCE.match(block, at) if block[at : at + 1] == "[" and not block[at - 1 : at].isspace() else None
+    found = (
+        _REFERENCE.match(block, at) if at and block[at : at + 1] == "[" and not block[at - 1 : at].isspace() else None
+    )
     return found.end() if found else at
 
 
-def _listed(block: str, at: int) -> bool:
-    """Whether a place is between the items of a list within a sentence: a) one; b) two."""
-    before = block[max(0, at - LABEL) : at]
-    return "\n" not in before and before.rstrip()[-1:] in (",", ";", ":")
+def _amid(block: str, at: int) -> bool:
+    """Whether a place is in mid-sentence, as before an item of a list within one: a) one; b) two, or (B) a third."""
+    before = block[max(0, at - 4 * LABEL) : at]
+    last = _REFERENCES.sub("", before.rstrip()).rstrip(_CLOSING)[-1:]
+    return at > 0 and "\n" not in before[-LABEL:] and (last.isalnum() or last in (",", ";", ":"))
 
 
 def _lines(text: str) -> list[tuple[int, int, bool]]:
@@ -239,16 +244,3 @@ def pooled(units: Units, pieces: np.ndarray, keep: np.ndarray) -> np.ndarray:
     mean = np.bincount(at, weights=keep, minlength=len(units)) / np.maximum(count, 1)
     mean[count == 0] = LOWEST
     return mean
-
-
-def drawn(units: Units, sentences: Units, scores: Sequence[Scores], means: np.ndarray, coherence: float) -> np.ndarray:
-    """Mean piece score of each unit, drawn towards its sentence's (of `means`) by `coherence`; float64 [N]"""
-    if not scores:
-        return np.full(len(units), LOWEST)
-    if units is sentences:
-        return means
-    own = pooled(units, *together(scores))
-    around = means[owners(sentences, units.starts)]
-    own = np.where(own > LOWEST, own, around)
-    blended: np.ndarray = coherence * around + (1 - coherence) * own
-    return blended

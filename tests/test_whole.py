@@ -178,6 +178,8 @@ asked the harbour."""
         ),
         ("Old bridge, room 3\nNorth gate, room 14\nBoiler, room 21", ["Old", "North", "Boiler"]),  # and a list is not
         ("Themes were: a) one thing; b) another; c) a third. Good.", ["Themes", "Good"]),
+        ("It came in the day-time (B) (from nine) or in the night-time (A), or so. We saw it.", ["It came", "We saw"]),
+        ("He came (late). Then it rained.", ["He came", "Then"]),
         ("It fell.[1][note 2] It rose.[3] So it was.", ["It fell", "It rose", "So it"]),
         ("Talks resume on 18. January 1995, 7:28 pm. We wait.", ["Talks", "We"]),
         ("Sie kommen am 3. Juni 2024. Wir warten.", ["Sie", "Wir"]),
