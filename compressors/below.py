@@ -31,20 +31,14 @@ def fitted(
         if (found := best([out[i] for i in numbers])) is None:
             continue
         d, piece, unit = drafts[numbers[found[0]]], out[numbers[found[0]]], found[1]
-        if (cost := price(piece, unit)) <= tokens:
+        if (cost := int(prices(piece)[unit])) <= tokens:
             continue
-        if any(fits(out[i], tokens) for i in numbers):
+        if any((selectable(out[i]) & (prices(out[i]) <= tokens)).any() for i in numbers):
             said[f"the best sentence, of {cost} tokens, does not fit the budget: others are kept instead"] = None
         elif d.laid is None:
             out[numbers[found[0]]], word = cut(d, piece, unit, tokens, clauses)
             said[f"no whole sentence fits the budget: {word} of the best one are kept"] = None
     return out, list(said)
-
-
-def fits(piece: Piece, tokens: int) -> bool:
-    """Whether a unit of the piece fits, with all that it depends on."""
-    near = selectable(piece) & (piece.cost <= tokens)
-    return any(price(piece, n) <= tokens for n in np.flatnonzero(near).tolist())
 
 
 def budgets(request: Request, pieces: Sequence[Piece], total: int) -> Iterator[tuple[list[int], int]]:
@@ -67,13 +61,16 @@ def best(pieces: Sequence[Piece]) -> tuple[int, int] | None:
     return n, int(np.argmax(np.where(free[n], pieces[n].score, -np.inf)))
 
 
-def price(piece: Piece, unit: int) -> int:
-    """What a unit costs with all that it depends on."""
-    cost = 0
-    while unit >= 0 and piece.allowed[unit]:
-        cost += int(piece.cost[unit])
-        unit = int(piece.heads[unit]) if piece.heads is not None else -1
-    return cost
+def prices(piece: Piece) -> np.ndarray:
+    """What each unit costs with all that it depends on and may be kept; int64 [N]."""
+    out = np.where(piece.allowed, piece.cost, 0)
+    if piece.heads is None:
+        return out
+    at = np.where((piece.heads >= 0) & piece.allowed[piece.heads], piece.heads, -1)
+    while (alive := at >= 0).any():  # each look is twice as far: what it depends on knows its own cost so far
+        out = np.where(alive, out + out[at], out)
+        at = np.where(alive, at[at], -1)
+    return out
 
 
 def cut(d: Draft, piece: Piece, unit: int, tokens: int, clauses: Clauses | None) -> tuple[Piece, str]:
@@ -82,7 +79,7 @@ def cut(d: Draft, piece: Piece, unit: int, tokens: int, clauses: Clauses | None)
         edus = clauses("edu", [d])[0]
         made = split(d, piece, unit, edus, inside(edus, d.sentences))
         count = len(made.units) - len(piece.units) + 1
-        if price(made, unit + int(np.argmax(made.score[unit : unit + count]))) <= tokens:
+        if prices(made)[unit + int(np.argmax(made.score[unit : unit + count]))] <= tokens:
             return made, "clauses"
     words = negated(d.text, uncut(cutting.words(d.text), d.text))
     return split(d, piece, unit, words, words.heads), "words"

@@ -229,7 +229,9 @@ class Pipeline:
             clauses = self._units if self.parts.segmenter else None
             pieces, said = fitted(request, scored.drafts, pieces, scored.total, clauses)
         kept, warnings = allocate(request, pieces, scored.total, self.reader, self.parts.least, order)
-        return pieces, kept, [*warnings, *said] if any(k.any() for k in kept) else warnings
+        if any(k.any() for k in kept):
+            return pieces, kept, [*warnings, *said]
+        return scored.pieces, [np.zeros(len(p.units), bool) for p in scored.pieces], warnings
 
 
 def cut(unit: UnitName, d: Draft) -> Units:
