@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -117,8 +118,19 @@ def test_a_message_that_cannot_be_read_is_answered(tmp_path: Path) -> None:
     ]
     lines = "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in sent)
     command = [sys.executable, "-m", "laconic.service", "mcp"]
-    found = subprocess.run(command, input=lines.encode(), capture_output=True, timeout=120, cwd=tmp_path, check=True)
-    rows = {row["id"]: row for row in map(json.loads, found.stdout.splitlines())}
+    rows: dict[int | None, dict[str, object]] = {}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        patience = threading.Timer(60, process.kill)
+        patience.start()
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(lines.encode())
+        process.stdin.flush()
+        while len(rows) < 5 and (line := process.stdout.readline()):  # who closes its end waits for nothing any more
+            row = json.loads(line)
+            rows[row["id"]] = row
+        process.stdin.close()
+        assert process.wait(60) == 0
+        patience.cancel()
     assert set(rows) == {1, 7, 8, None, 9}
     assert [("error" in rows[n]) for n in (1, 7, 8, None, 9)] == [False, True, True, True, False]
 
