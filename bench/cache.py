@@ -143,7 +143,7 @@ def reuse(compressor: Compressor) -> dict[str, Any]:
     splitter = parts.splitter
     assert isinstance(splitter, SentenceSplitter)
     kept = count = 0
-    for text in long:
+    for text in (t for t in long if len(sentences(t)) > 1):
         known = {s.text for s in splitter([Document(text=text)], [sentences(text)])}
         changed = edited(rng, text)
         after = splitter([Document(text=changed)], [sentences(changed)])

@@ -49,6 +49,7 @@ LABEL = 24  # characters of such a mark with the white space after it, at most
 
 WINDOW = 40_000  # characters the sentence splitter sees at once
 CROWDED, NARROWEST = 1_000, 500  # marks in them above which it sees fewer; the fewest
+LONGEST = 2000  # characters of a sentence, above which it is looked at once more
 LOWEST = -1e9  # score of a unit no piece falls into
 
 
@@ -109,12 +110,22 @@ def _saying(block: str) -> Iterator[int]:
     """Where sentences of a block begin that say something: white space goes with what stands before it, the number or
     mark of an item with what follows it."""
     edges = sorted({0, *(_behind(block, at) for at in _prose(block) if not _amid(block, at)), len(block)})
+    if any(stop - at > LONGEST for at, stop in pairwise(edges)):  # quotes that do not close hide all that follows
+        edges = sorted({*edges, *_stops(block, edges)})
     marked = False
     for at, stop in pairwise(edges):
         piece = block[at : min(stop, at + LABEL)].strip()
         if not marked and (piece or stop - at > LABEL):
             yield at
         marked = stop - at <= LABEL and (MARKER.fullmatch(piece) is not None or (marked and not piece))
+
+
+def _stops(block: str, edges: Sequence[int]) -> Iterator[int]:
+    """What follows a full stop, a blank and begins with a capital, in what is too long to be one sentence."""
+    for at, stop in pairwise(edges):
+        if stop - at > LONGEST:
+            checkpoint()
+            yield from (m.end() for m in _STOP.finditer(block, at, stop) if block[m.end() : m.end() + 1].isupper())
 
 
 def _behind(block: str, at: int) -> int:

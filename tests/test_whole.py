@@ -205,3 +205,9 @@ def test_what_is_less_than_a_sentence_keeps_its_speaker(compressor: Compressor) 
     found = run(compressor, text, rate=0.15)
     assert any("no whole sentence" in w for w in found.warnings)
     assert found.text.startswith(("Ben:", "Cara:"))
+
+
+def test_a_quotation_that_never_ends_hides_no_sentences() -> None:
+    """What is far too long for a sentence is cut at its full stops, whatever a splitter takes it for."""
+    text = "She said 'we go. " + "The bridge of Oslo is old. It has been painted. " * 80
+    assert len(pieces(text)) > 100
