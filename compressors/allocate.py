@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .select import Piece, above, selectable, with_heads, within
+from .select import Piece, above, best, with_heads, within
 from .stages import Reader
 from .types import Budget, BudgetUnreachable, Request
 
@@ -64,10 +64,9 @@ def apply(
 def best_of(pieces: Sequence[Piece]) -> list[np.ndarray]:
     """The best unit of all with what it depends on: something is always kept."""
     out = [np.zeros(len(p.units), bool) for p in pieces]
-    found = [(float(p.score[free].max()), -n) for n, p in enumerate(pieces) if (free := selectable(p)).any()]
-    if found:
-        n = -max(found)[1]
-        out[n][int(np.argmax(np.where(selectable(pieces[n]), pieces[n].score, -np.inf)))] = True
+    if found := best(pieces):
+        n, unit = found
+        out[n][unit] = True
         out[n] = with_heads(out[n], pieces[n])
     return out
 

@@ -15,8 +15,9 @@ from .allocate import limit, own
 from .depend import negated
 from .draft import Draft, pooled
 from .edu import inside
+from .heads import summed
 from .protect import acyclic, uncut
-from .select import Piece, selectable
+from .select import Piece, best, selectable
 from .types import Request, UnitName, Units
 
 Clauses = Callable[[UnitName, Sequence[Draft]], list[Units]]  # see Pipeline
@@ -51,26 +52,12 @@ def budgets(request: Request, pieces: Sequence[Piece], total: int) -> Iterator[t
         yield list(range(len(pieces))), limit(request.budget, total)
 
 
-def best(pieces: Sequence[Piece]) -> tuple[int, int] | None:
-    """Piece and unit of the highest score that nothing forces; None where there is none."""
-    free = [selectable(p) & ~p.forced for p in pieces]
-    found = [(float(p.score[f].max()), -n) for n, (p, f) in enumerate(zip(pieces, free, strict=True)) if f.any()]
-    if not found:
-        return None
-    n = -max(found)[1]
-    return n, int(np.argmax(np.where(free[n], pieces[n].score, -np.inf)))
-
-
 def prices(piece: Piece) -> np.ndarray:
     """What each unit costs with all that it depends on and may be kept; int64 [N]."""
     out = np.where(piece.allowed, piece.cost, 0)
     if piece.heads is None:
         return out
-    at = np.where((piece.heads >= 0) & piece.allowed[piece.heads], piece.heads, -1)
-    while (alive := at >= 0).any():  # each look is twice as far: what it depends on knows its own cost so far
-        out = np.where(alive, out + out[at], out)
-        at = np.where(alive, at[at], -1)
-    return out
+    return summed(out, np.where((piece.heads >= 0) & piece.allowed[piece.heads], piece.heads, -1))
 
 
 def cut(d: Draft, piece: Piece, unit: int, tokens: int, clauses: Clauses | None) -> tuple[Piece, str]:

@@ -63,7 +63,7 @@ def unpack_scores(value: bytes) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Spans [N, 2], keep logits [N], relevance logit; exactly as they were packed."""
     if (found := unpack(value)) is None or len(found[1]) != len(found[0]) + 1:
         return None
-    levels = _LOGITS[np.frombuffer(found[1], np.uint8)]
+    levels = logit(np.frombuffer(found[1], np.uint8))
     return found[0], levels[:-1], float(levels[-1])
 
 

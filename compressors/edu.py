@@ -16,7 +16,7 @@ from laconic.models import Backend, EduFacts, EduInput, EduOutput, TextTokenizer
 
 from . import codec
 from .cached import Store, body, digest, through
-from .heads import cycles
+from .heads import cycles, summed
 from .stages import Segmenter
 from .types import Discourse, Segment, Units
 from .units import from_starts, owners, sentences
@@ -130,11 +130,7 @@ def depth(units: Units) -> np.ndarray:
     """How many units each depends on, directly or through others; int64 [N]."""
     if units.heads is None:
         return np.zeros(len(units), np.int64)
-    at, out = units.heads, (units.heads >= 0).astype(np.int64)
-    while (alive := at >= 0).any():  # each look is twice as far: what it depends on knows its own number so far
-        out = np.where(alive, out + out[at], out)
-        at = np.where(alive, at[at], -1)
-    return out
+    return summed((units.heads >= 0).astype(np.int64), units.heads)
 
 
 def inside(units: Units, sentences: Units) -> np.ndarray | None:

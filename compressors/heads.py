@@ -20,3 +20,12 @@ def cycles(heads: np.ndarray) -> Iterator[list[int]]:
         if at >= 0 and state[at] == 1:
             yield path[path.index(at) :]
         state[path] = 2
+
+
+def summed(values: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Each unit's value and those of all that it depends on, directly or through others; heads without cycles, [N]."""
+    at, out = heads, values
+    while (alive := at >= 0).any():  # each look is twice as far: what it depends on knows its own sum so far
+        out = np.where(alive, out + out[at], out)
+        at = np.where(alive, at[at], -1)
+    return out

@@ -96,6 +96,16 @@ def selectable(piece: Piece) -> np.ndarray:
     return piece.allowed if piece.leads is None else piece.allowed & ~piece.leads
 
 
+def best(pieces: Sequence[Piece]) -> tuple[int, int] | None:
+    """Piece and unit of the highest score that nothing forces; None where there is none."""
+    free = [selectable(p) & ~p.forced for p in pieces]
+    found = [(float(p.score[f].max()), -n) for n, (p, f) in enumerate(zip(pieces, free, strict=True)) if f.any()]
+    if not found:
+        return None
+    n = -max(found)[1]
+    return n, int(np.argmax(np.where(free[n], pieces[n].score, -np.inf)))
+
+
 def with_heads(kept: np.ndarray, piece: Piece) -> np.ndarray:
     """`kept` and every allowed unit that one of them depends on."""
     return kept if piece.heads is None else closure(kept, piece.heads, piece.allowed)
